@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The method, free of GStreamer and of any inference runtime.
+//!
+//! A frame goes through [`engine::Engine`], which tracks faces and says what has to be computed;
+//! [`analyst::Analyst`] computes it (in line or on a thread of its own) with the networks behind
+//! the traits of [`networks`]; the engine turns the answers into one [`result::Expression`] per
+//! face and frame.
+
+pub mod error;
+pub mod networks;
+pub mod pixels;
+pub mod record;
+pub mod result;
+pub mod types;
+
+pub use error::Error;
+pub use types::{Landmarks, Ns, Point, Rect};

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the method asks of a face detector and of an expression network.
+
+use std::sync::Arc;
+
+use super::error::Error;
+use super::pixels::{Channels, Picture};
+use super::types::{Landmarks, Ns, Point, Rect};
+
+/// A face as a detector sees it, in pixels of the picture it was given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Detection {
+    /// Hairline to chin.
+    pub rect: Rect,
+    pub landmarks: Landmarks,
+    /// Probability of being a face, 0 to 1.
+    pub score: f32,
+}
+
+/// What a face detector wants to be given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectorSpec {
+    /// Name and the first 12 hex digits of the graph's SHA-256, `name@hash`.
+    pub model: String,
+    /// Width and height of a whole frame, in pixels.
+    pub frame_size: (usize, usize),
+    /// Width and height of the window around a face that is being tracked, in pixels.
+    pub track_size: usize,
+    pub channels: Channels,
+    /// A face begins here, 0 to 1.
+    pub score_threshold: f32,
+}
+
+/// Finds faces.
+pub trait FaceDetector: Send + Sync {
+    fn spec(&self) -> &DetectorSpec;
+
+    /// Faces in a picture of `frame_size` or of `track_size` x `track_size`, best first, each
+    /// found once, none below `min_score`.
+    fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error>;
+}
+
+/// How the face is cut out for the encoder; unit coordinates of the square crop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CropSpec {
+    /// Where the landmarks come to lie.
+    pub template: Landmarks,
+    /// Where the face box comes to lie when there are no landmarks.
+    pub face_box: Rect,
+}
+
+/// How a window of a face's history becomes network input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SamplingSpec {
+    /// Encoded frames a second at most.
+    pub rate: f64,
+    /// Length of the window.
+    pub window: Ns,
+    /// Frames of the uniform first look.
+    pub synopsis: usize,
+    /// Key moments looked at again; 0 turns key re-sampling off.
+    pub moments: usize,
+    /// Consecutive frames around each key moment.
+    pub detail: usize,
+}
+
+/// What an expression network is and wants to be given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpressionSpec {
+    /// Name and the first 12 hex digits of the SHA-256 over the graphs, `name@hash`.
+    pub model: String,
+    /// In the order of the network's output.
+    pub classes: Vec<Arc<str>>,
+    /// Side of the square crop, in pixels.
+    pub size: usize,
+    pub channels: Channels,
+    pub crop: CropSpec,
+    pub sampling: SamplingSpec,
+    /// Logits are divided by this before the soft-max.
+    pub temperature: f32,
+    /// Agreement under which a result is `uncertain`, 0 to 1.
+    pub min_agreement: f32,
+    /// Probability under which a result is `uncertain`, 0 to 1.
+    pub min_confidence: f32,
+}
+
+/// What is remembered of one frame of a face.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feature {
+    /// Output of a frame encoder.
+    Embedding(Box<[f32]>),
+    /// The crop itself, for networks that take whole clips of pixels.
+    Picture(Picture),
+}
+
+/// One clip: the uniform look and the dense looks around its key moments, in order of time.
+#[derive(Debug, Clone)]
+pub struct Clip<'a> {
+    /// `synopsis` frames with their times.
+    pub synopsis: Vec<(Ns, &'a Feature)>,
+    /// `moments` groups of `detail` frames with their times.
+    pub detail: Vec<Vec<(Ns, &'a Feature)>>,
+}
+
+/// Logits for one clip, one per class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipAnswer {
+    pub fused: Vec<f32>,
+    /// Of the long-term stream alone, where the network has one.
+    pub long: Option<Vec<f32>>,
+    /// Of the short-term stream alone, where the network has one.
+    pub short: Option<Vec<f32>>,
+}
+
+/// Recognises the expression in clips of a face.
+pub trait ExpressionNetwork: Send + Sync {
+    fn spec(&self) -> &ExpressionSpec;
+
+    /// What to remember of a crop of `size` x `size`.
+    fn encode(&self, crop: Picture) -> Result<Feature, Error>;
+
+    /// A score for every synopsis frame of every clip: the higher, the more of the key expression
+    /// the moment holds. Only `synopsis` of the clips is read.
+    fn moments(&self, clips: &[Clip<'_>]) -> Result<Vec<Vec<f32>>, Error>;
+
+    /// The answer for every clip.
+    fn answer(&self, clips: &[Clip<'_>]) -> Result<Vec<ClipAnswer>, Error>;
+}
+
+impl CropSpec {
+    /// Upright face that fills the crop from hairline to chin.
+    pub fn upright() -> Self {
+        Self {
+            template: [
+                Point::new(0.31, 0.40),
+                Point::new(0.69, 0.40),
+                Point::new(0.50, 0.60),
+                Point::new(0.34, 0.77),
+                Point::new(0.66, 0.77),
+            ],
+            face_box: Rect::new(0.08, 0.02, 0.84, 0.96),
+        }
+    }
+}
