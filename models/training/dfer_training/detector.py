@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Stage `detector`: trains the face detector on facedet; every step mixes whole frames and tracking windows."""
+
+import queue
+import threading
+
+import numpy as np
+import torch
+
+from . import common, facedet
+from .detector_loss import loss
+from .detector_measure import measure, measure_windows
+from .nets import Detector, multiply_adds
+
+MEAN, STD = 127.5, 64.0
+
+
+def normalise(images: np.ndarray, device) -> torch.Tensor:
+    """uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], as model.toml says (mean 0.5, std 0.251 of full scale)."""
+    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    return ((x.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+def pad(lists: list, shape: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists of arrays -> one tensor [B, max length, *shape] and the mask [B, max length] of what is real."""
+    most = max([len(x) for x in lists] + [1])
+    out, mask = torch.zeros(len(lists), most, *shape), torch.zeros(len(lists), most, dtype=torch.bool)
+    for i, items in enumerate(lists):
+        if items:
+            out[i, :len(items)] = torch.from_numpy(np.asarray(items, np.float32))
+            mask[i, :len(items)] = True
+    return out, mask
+
+
+def batch(composer: facedet.Composer, kind: str, size: int) -> tuple:
+    """`size` canvases of a kind ("frame" or "window") as (images uint8, boxes, landmarks, present, ignored, shunned)."""
+    make = composer.frame if kind == "frame" else composer.window
+    canvases = [composer.finish(make()) for _ in range(size)]
+    boxes, present = pad([c.boxes for c in canvases], (4,))
+    marks, _ = pad([c.landmarks for c in canvases], (5, 2))
+    ignored, shunned = pad([c.ignored for c in canvases], (4,))
+    return np.stack([c.image for c in canvases]), boxes, marks, present, ignored, shunned
+
+
+def batches(photos: list, seed: int, first: int, total: int, frames: int, windows: int):
+    """Steps `first` .. `total`, composed ahead by a thread. Step n is the same whatever step one starts at."""
+    ready: queue.Queue = queue.Queue(4)
+
+    def work():
+        try:
+            for step in range(first, total):
+                composer = facedet.Composer(photos, np.random.default_rng((seed, step)))
+                ready.put((batch(composer, "frame", frames), batch(composer, "window", windows)))
+        except BaseException as error:
+            ready.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    for _ in range(first, total):
+        item = ready.get()
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+def main(argv: list[str]) -> None:
+    p = common.parser("detector", __doc__)
+    p.add_argument("--labels", help="folder of facedet's labels.jsonl (default: DATA/facedet)")
+    p.add_argument("--images", help="folder of its unzipped train and val (default: DATA/facedet)")
+    p.add_argument("--steps", type=int, default=6000)
+    p.add_argument("--frames", type=int, default=20, help="frames of 320x192 a step")
+    p.add_argument("--windows", type=int, default=24, help="tracking windows of 96x96 a step")
+    p.add_argument("--rate", type=float, default=3e-3)
+    p.add_argument("--measure-every", type=int, default=500)
+    args = p.parse_args(argv)
+    device = common.setup(args)
+    log = common.Log(args.work / "detector.log")
+    root = args.data / "facedet"
+    labels, images = (type(root)(x) if x else root for x in (args.labels, args.images))
+    train, val = (facedet.load(labels, images, split) for split in ("train", "val"))
+    network = Detector().to(device, memory_format=torch.channels_last)
+    log(f"{len(train)} train, {len(val)} val photographs; {multiply_adds(network, (1, 3, 192, 320)):.1f} M multiply-adds")
+    fit(args, network, train, val, device, log)
+
+
+def fit(args, network, train: list, val: list, device, log: common.Log) -> None:
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], args.rate)
+    average = common.Average(network, 0.998)
+    path, first = args.work / "detector.pt", 0
+    if state := common.load_checkpoint(path, args.fresh):
+        network.load_state_dict(state["network"])
+        average.network.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = average.steps = state["step"]
+        log(f"resumed at step {first}")
+    progress, sums = common.Progress(log, "detector", args.steps), {}
+    for step, parts in enumerate(batches(train, args.seed, first, args.steps, args.frames, args.windows), first):
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.05)
+        optimiser.zero_grad(set_to_none=True)
+        for images, *targets in parts:
+            with common.autocast(device):
+                heads = network.train()(normalise(images, device))
+            terms = loss(heads, *(t.to(device) for t in targets))
+            sum(terms.values()).backward()
+            for name, value in terms.items():
+                sums[name] = 0.98 * sums.get(name, float(value.detach())) + 0.02 * float(value.detach())
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimiser.step()
+        average.update(network)
+        progress.step(step + 1, " ".join(f"{k} {v:.3f}" for k, v in sums.items()))
+        if (step + 1) % args.measure_every == 0 or step + 1 == args.steps:
+            common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
+                                          "optimiser": optimiser.state_dict(), "step": step + 1})
+            report(average.network, val, device, log)
+
+
+def report(network, val: list, device, log: common.Log) -> None:
+    curve = measure(network, val, device)
+    for row in curve["curve"]:
+        if row["score"] in (0.3, 0.4, 0.5, 0.6):
+            log(f"score {row['score']:.2f}: recall {row['recall']:.4f}, {row['false_per_image']:.4f} false a picture")
+    log(f"landmark error {curve['landmark_error']:.4f} of the face's height; windows {measure_windows(network, val, device)}")
