@@ -110,9 +110,11 @@ def fit(args, network, train: list, val: list, device, log: common.Log) -> None:
         optimiser.step()
         average.update(network)
         progress.step(step + 1, " ".join(f"{k} {v:.3f}" for k, v in sums.items()))
-        if (step + 1) % args.measure_every == 0 or step + 1 == args.steps:
+        last = step + 1 == args.steps
+        if (step + 1) % 100 == 0 or last:
             common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
                                           "optimiser": optimiser.state_dict(), "step": step + 1})
+        if (step + 1) % args.measure_every == 0 or last:
             report(average.network, val, device, log)
 
 

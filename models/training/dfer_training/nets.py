@@ -48,11 +48,12 @@ class Detector(nn.Module):
         a, b, c, d, e = widths
         self.stem = nn.Sequential(ConvBN(3, a, 3, 2), ConvBN(a, b, 3, 2))
         self.down8 = ConvBN(b, c, 3, 2)
-        self.more8 = ConvBN(c, c, relu=False)
+        # The finest map is the dear one: a 1x1 squeeze halves what its 3x3 convolution costs.
+        self.more8 = nn.Sequential(ConvBN(c, c // 2, 1), ConvBN(c // 2, c, relu=False))
         self.down16 = ConvBN(c, d, 3, 2)
-        self.more16 = ConvBN(d, d, relu=False)
+        self.more16 = nn.Sequential(ConvBN(d, d, relu=False))
         self.down32 = ConvBN(d, e, 3, 2)
-        self.more32 = ConvBN(e, e, relu=False)
+        self.more32 = nn.Sequential(ConvBN(e, e, relu=False))
         self.lateral = nn.ModuleList(ConvBN(n, neck, 1, relu=False) for n in (c, d, e))
         self.smooth = nn.ModuleList(ConvBN(neck, head) for _ in self.STRIDES)
         self.score = nn.ModuleList(nn.Conv2d(head, 1, 1) for _ in self.STRIDES)
@@ -79,6 +80,35 @@ class Detector(nn.Module):
             h = self.smooth[i](F.relu(p))
             out.append((self.score[i](h), self.geometry[i](h)))
         return out
+
+
+class Encoder(nn.Module):
+    """Residual network over one grey face: [B, 1, S, S] normalised -> (embedding [B, D], logits [B, 7]).
+
+    `widths` and `depths` give channels and blocks of the stages; every stage but the first halves the picture. The
+    embedding is the pooled last map (ReLU: never negative). `stem`: stride of the first convolution.
+    """
+
+    def __init__(self, widths=(32, 64, 128, 256), depths=(1, 2, 3, 2), stem: int = 2, classes: int = 7, drop: float = 0.2):
+        super().__init__()
+        self.stem = nn.Sequential(ConvBN(1, widths[0], 3, stem))
+        blocks, cin = [], widths[0]
+        for i, (w, depth) in enumerate(zip(widths, depths)):
+            for j in range(depth):
+                blocks.append(Residual(cin, w, 2 if j == 0 and i > 0 else 1))
+                cin = w
+        self.blocks = nn.ModuleList(blocks)
+        self.width = cin
+        self.drop = nn.Dropout(drop)
+        self.answer = nn.Linear(cin, classes)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        embedding = x.float().mean((2, 3))
+        with torch.autocast(x.device.type, enabled=False):
+            return embedding, self.answer(self.drop(embedding))
 
 
 def multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> float:

@@ -2,8 +2,8 @@
 """The head mesh: geometry, shape space and facial actions of `anny`, cached as one small npz.
 
 `anny` (Apache-2.0 code over MakeHuman's CC0 data) takes minutes to build a model the first time, so what the
-renderer needs is stored once: the bust (head, neck, upper torso, eyes, teeth, tongue, lashes, the hair
-helper), the phenotype shape space and the 52 facial actions as plain linear deltas.
+renderer needs is stored once: the bust (head, neck, upper torso, eyes, teeth, tongue, lashes), the
+phenotype shape space and the 52 facial actions as plain linear deltas.
 
 Axes: x to the head's left (image right when it looks at the camera), y backwards, z up; metres.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SKIN, EYE, TEETH, TONGUE, LASH, HAIR, MOUTH, CLOTH = range(8)
+SKIN, EYE, TEETH, TONGUE, LASH, HAIR, MOUTH, CLOTH, FRAME = range(9)
 """Material of a triangle."""
 
 _HELPERS = {
@@ -26,7 +26,6 @@ _HELPERS = {
     "helper-l-eyelashes-2": LASH,
     "helper-r-eyelashes-1": LASH,
     "helper-r-eyelashes-2": LASH,
-    "helper-hair": HAIR,
 }
 _BUST = 0.36
 """Height (z, metres, in anny's template) under which the body is left out."""
@@ -38,6 +37,7 @@ class Mesh:
 
     positions: [V, 3] template; actions: [52, V, 3] deltas at weight 1; action_names: 52 ARKit names;
     faces: [F, 3] triangles; materials: [F] one of the constants above; eye_side: [V] 0 none, 1 left, 2 right;
+    head: [V] share of the head's rotation that a vertex follows (0 torso .. 1 head);
     identities: [N, V, 3] rest shapes of sampled people, traits: [N, 11] their phenotype, trait_names.
     """
 
@@ -47,6 +47,7 @@ class Mesh:
     faces: np.ndarray
     materials: np.ndarray
     eye_side: np.ndarray
+    head: np.ndarray
     identities: np.ndarray
     traits: np.ndarray
     trait_names: list
@@ -62,7 +63,7 @@ def load(cache: Path, people: int = 700, seed: int = 7) -> Mesh:
         partial.rename(cache)
     data = np.load(cache, allow_pickle=False)
     return Mesh(
-        **{k: data[k] for k in ("positions", "faces", "materials", "eye_side", "traits")},
+        **{k: data[k] for k in ("positions", "faces", "materials", "eye_side", "head", "traits")},
         actions=data["actions"].astype(np.float32),
         identities=data["identities"].astype(np.float32),
         action_names=[str(s) for s in data["action_names"]],
@@ -88,7 +89,7 @@ def _build(people: int, seed: int) -> dict:
     centre = template[body].mean(1)
     keep = (centre[:, 2] > _BUST) & (np.abs(centre[:, 0]) < 0.24)
     faces.append(body[keep])
-    materials.append(np.full(keep.sum(), SKIN))
+    materials.append(np.where(_cavity(model, body[keep]), MOUTH, SKIN))
     for name, material in _HELPERS.items():
         quads = groups[name]
         faces.append(quads)
@@ -101,6 +102,11 @@ def _build(people: int, seed: int) -> dict:
     triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
     materials = np.concatenate([materials, materials])
     whole = (triangles[:, 0] != triangles[:, 1]) & (triangles[:, 1] != triangles[:, 2]) & (triangles[:, 0] != triangles[:, 2])
+
+    bones = model.vertex_bone_weights.numpy()[used]
+    labels = np.array(model.bone_labels)[model.vertex_bone_indices.numpy()[used]]
+    share = np.vectorize({"root": 0.0, "neck01": 0.0, "neck02": 0.33, "neck03": 0.67}.get)(labels, 1.0)
+    head = (bones * share).sum(1) / np.maximum(bones.sum(1), 1e-9)
 
     names = list(model.facial_action_labels)
     traits = _people(people, seed, list(model.phenotype_labels))
@@ -118,10 +124,20 @@ def _build(people: int, seed: int) -> dict:
         "faces": triangles[whole].astype(np.int32),
         "materials": materials[whole].astype(np.int8),
         "eye_side": eye_side[used],
+        "head": head.astype(np.float32),
         "identities": identities.numpy().astype(np.float16),
         "traits": traits.astype(np.float32),
         "trait_names": np.array(list(model.phenotype_labels)),
     }
+
+
+def _cavity(model, quads: np.ndarray) -> np.ndarray:
+    """Which of the body's `quads` line the mouth or the eye sockets."""
+    from anny.face_segmentation import get_face_segmentation_mask
+
+    inner = get_face_segmentation_mask(model, ["mouth_cavity", "eye_cavity.L", "eye_cavity.R"]).numpy()
+    inside = {tuple(sorted(set(quad))) for quad in model.faces.numpy()[inner].tolist()}
+    return np.array([tuple(sorted(set(quad))) in inside for quad in quads.tolist()])
 
 
 def _people(count: int, seed: int, names: list) -> np.ndarray:

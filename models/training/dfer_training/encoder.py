@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Stage `encoder`: trains the frame encoder on FER+ (as it is and aligned) and, when there are any, rendered stills."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import CLASSES, augment, common, ferplus, metrics
+from .nets import Encoder, multiply_adds
+
+MEAN, STD = 0.507, 0.255
+SIZE = 64
+
+
+class Sampler:
+    """Draws training rows. A class with n pictures is drawn in proportion to n ** power: 1 keeps FER+'s own mix."""
+
+    def __init__(self, labels: np.ndarray, power: float, seed: int):
+        count = np.bincount(labels, minlength=len(CLASSES)).astype(np.float64)
+        share = np.where(count > 0, count, 1.0) ** power
+        weight = (share / count.clip(1))[labels]
+        self.weight = torch.from_numpy(weight / weight.sum())
+        self.seed = seed
+
+    def rows(self, step: int, size: int) -> torch.Tensor:
+        g = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        return torch.multinomial(self.weight, size, replacement=True, generator=g)
+
+
+def soften(votes: torch.Tensor, labels: torch.Tensor, own: float = 0.15, smooth: float = 0.03) -> torch.Tensor:
+    """Training target: the taggers' distribution, pulled a little to the label it is measured by, then smoothed."""
+    hard = F.one_hot(labels, votes.shape[1]).float()
+    return (votes * (1 - own) + hard * own) * (1 - smooth) + smooth / votes.shape[1]
+
+
+def prepare(x: torch.Tensor) -> torch.Tensor:
+    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def predict(network, images: np.ndarray, device, size: int = SIZE, change=None, mirror: bool = False) -> np.ndarray:
+    """Logits [N, 7] of uint8 [N, h, w]; `change` is applied to the resized pictures (float [B, 1, S, S], 0..1)."""
+    out = []
+    for start in range(0, len(images), 128):
+        x = torch.from_numpy(images[start:start + 128])[:, None].float() / 255
+        if x.shape[-1] != size:
+            x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+        if change is not None:
+            x = change(x)
+        logits = network.eval()(prepare(x.to(device)))[1]
+        if mirror:
+            logits = (logits + network(prepare(x.flip(-1).to(device)))[1]) / 2
+        out.append(logits.float().cpu())
+    return torch.cat(out).numpy()
+
+
+def load_aligned(work: Path, split: str, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Aligned pictures [N, S, S] uint8 and the mask [N] of faces found, as `python -m dfer_training.align` wrote them."""
+    path = work / f"aligned-{split}.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        images, found = file["images"], file["found"]
+    if len(images) != count:
+        raise ValueError(f"{path} holds {len(images)} pictures, FER+ {split} {count}: remove it and align again")
+    return images, found
+
+
+class Batches:
+    """Augmented training batches: FER+ as it is, FER+ aligned, and rendered stills, in the shares asked for."""
+
+    def __init__(self, args, train: ferplus.Faces):
+        self.args = args
+        self.plain = torch.from_numpy(train.images)
+        self.target = soften(torch.from_numpy(train.votes), torch.from_numpy(train.labels))
+        self.sampler = Sampler(train.labels, args.power, args.seed)
+        self.aligned = load_aligned(args.work, "train", len(train.images))
+        self.stills = None
+        if args.stills and Path(args.stills).exists():
+            with np.load(args.stills) as file:
+                self.stills = torch.from_numpy(file["images"]), torch.from_numpy(file["targets"]).float()
+
+    def __call__(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        args, g = self.args, torch.Generator().manual_seed(self.args.seed * 7_000_003 + step)
+        rows = self.sampler.rows(step, args.batch)
+        target = self.target[rows]
+        if self.aligned is None:
+            use = torch.zeros(len(rows), dtype=torch.bool)
+        else:
+            use = (torch.rand(len(rows), generator=g) < args.aligned_share) & torch.from_numpy(self.aligned[1][rows.numpy()])
+        x = F.interpolate(self.plain[rows][:, None].float(), (SIZE, SIZE), mode="bilinear", align_corners=False)
+        if use.any():
+            x[use] = torch.from_numpy(self.aligned[0][rows[use].numpy()])[:, None].float()
+        if self.stills is not None and args.still_share > 0:
+            put = (torch.rand(len(rows), generator=g) < args.still_share).nonzero()[:, 0]
+            pick = torch.randint(len(self.stills[0]), (len(put),), generator=g)
+            still = self.stills[0][pick][:, None].float()
+            x[put] = F.interpolate(still, (SIZE, SIZE), mode="bilinear", align_corners=False)
+            target = target.index_copy(0, put, self.stills[1][pick])
+            use[put] = True
+        x = augment.faces(x / 255, size, g, use)
+        return augment.mix(x, target, g)
+
+
+def arguments(argv: list[str]):
+    p = common.parser("encoder", __doc__)
+    p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
+    p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
+    p.add_argument("--steps", type=int, default=9000)
+    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--decay", type=float, default=0.05)
+    p.add_argument("--power", type=float, default=0.65, help="class balance of the draw: 1 = FER+'s own, 0 = even")
+    p.add_argument("--small", type=int, default=48, help="picture side in the first part of the run")
+    p.add_argument("--small-part", type=float, default=0.6, help="how long that part is, 0..1")
+    p.add_argument("--aligned-share", type=float, default=0.5)
+    p.add_argument("--still-share", type=float, default=0.1)
+    p.add_argument("--measure-every", type=int, default=500)
+    p.add_argument("--name", default="encoder", help="name of checkpoint and log")
+    return p.parse_args(argv)
+
+
+def main(argv: list[str]) -> None:
+    args = arguments(argv)
+    device = common.setup(args)
+    log = common.Log(args.work / f"{args.name}.log")
+    root = args.ferplus or args.data / "ferplus"
+    train, valid = ferplus.load(root, "train"), ferplus.load(root, "valid")
+    network = Encoder().to(device, memory_format=torch.channels_last)
+    batches = Batches(args, train)
+    log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
+        f"stills {0 if batches.stills is None else len(batches.stills[0])}; "
+        f"{multiply_adds(network, (1, 1, SIZE, SIZE)):.1f} M multiply-adds")
+    fit(args, network, batches, valid, device, log)
+
+
+def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: common.Log) -> None:
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": args.decay}, {"params": plain, "weight_decay": 0.0}], args.rate)
+    average = common.Average(network, 0.998)
+    path, first = args.work / f"{args.name}.pt", 0
+    if state := common.load_checkpoint(path, args.fresh):
+        network.load_state_dict(state["network"])
+        average.network.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = average.steps = state["step"]
+        log(f"resumed at step {first}")
+    progress, running = common.Progress(log, args.name, args.steps), 0.0
+    for step in range(first, args.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.08)
+        size = args.small if step < args.small_part * args.steps else SIZE
+        x, target = batches(step, size)
+        torch.manual_seed(args.seed * 11 + step)
+        with common.autocast(device):
+            logits = network.train()(prepare(x.to(device)))[1]
+        loss = F.cross_entropy(logits.float(), target.to(device))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        average.update(network)
+        running = 0.98 * running + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
+        progress.step(step + 1, f"loss {running:.4f}")
+        last = step + 1 == args.steps
+        if (step + 1) % 100 == 0 or last:
+            common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
+                                          "optimiser": optimiser.state_dict(), "step": step + 1})
+        if (step + 1) % args.measure_every == 0 or last:
+            report(args, average.network, valid, device, log, size)
+
+
+def report(args, network, valid: ferplus.Faces, device, log: common.Log, size: int) -> None:
+    """Valid only: the test split takes no part in any choice."""
+    views = {"plain": valid.images}
+    if (aligned := load_aligned(args.work, "valid", len(valid.images))) is not None:
+        views["aligned"] = aligned[0]
+    for name, images in views.items():
+        with common.autocast(device):
+            logits = predict(network, images, device, size)
+        war, uar = metrics.war_uar(logits.argmax(1), valid.labels)
+        log(f"valid {name}: WAR {100 * war:.2f} UAR {100 * uar:.2f} "
+            + " ".join(f"{c} {100 * r:.0f}" for c, r in zip(CLASSES, metrics.recalls(logits.argmax(1), valid.labels))))

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MPL-2.0
+"""From landmarks to the aligned crop that the encoder sees."""
+
+import numpy as np
+
+TEMPLATE = np.array([[0.305, 0.375], [0.695, 0.375], [0.5, 0.575], [0.345, 0.755], [0.655, 0.755]])
+"""Where the five landmarks lie in the crop (unit square) unless a model.toml says otherwise."""
+
+
+def template(model_toml=None) -> np.ndarray:
+    """The [5, 2] template of a model.toml's [crop], or TEMPLATE."""
+    if model_toml is None:
+        return TEMPLATE
+    import tomllib
+
+    with open(model_toml, "rb") as file:
+        return np.array(tomllib.load(file)["crop"]["template"], float)
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """[2, 3] least-squares similarity (rotation, scale, shift; no mirroring) that maps `source` to `target`."""
+    s, t = source - source.mean(0), target - target.mean(0)
+    square = (s**2).sum()
+    if square < 1e-12:
+        raise ValueError("all landmarks coincide: no similarity transform")
+    a = (s * t).sum() / square
+    b = (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum() / square
+    matrix = np.array([[a, -b], [b, a]])
+    return np.column_stack([matrix, target.mean(0) - matrix @ source.mean(0)])
+
+
+def jitter(rng, transform: np.ndarray, size: float, amount: float = 1.0) -> np.ndarray:
+    """`transform` to a crop of `size` pixels followed by a small random turn, scale and shift about its centre."""
+    angle, scale = rng.normal(0, 0.06 * amount), np.exp(rng.normal(0, 0.06 * amount))
+    shift = rng.normal(0, 0.03 * amount, 2) * size
+    c, s = np.cos(angle) * scale, np.sin(angle) * scale
+    turn = np.array([[c, -s], [s, c]])
+    centre = np.array([size / 2, size / 2])
+    moved = np.column_stack([turn, centre + shift - turn @ centre])
+    return np.column_stack([moved[:, :2] @ transform[:, :2], moved[:, :2] @ transform[:, 2] + moved[:, 2]])
+
+
+def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """`points` [..., 2 or more]: x and y transformed, further columns kept."""
+    out = points.copy()
+    out[..., :2] = points[..., :2] @ transform[:, :2].T + transform[:, 2]
+    return out
