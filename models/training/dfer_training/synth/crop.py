@@ -3,7 +3,7 @@
 
 import numpy as np
 
-TEMPLATE = np.array([[0.305, 0.375], [0.695, 0.375], [0.5, 0.575], [0.345, 0.755], [0.655, 0.755]])
+TEMPLATE = np.array([[0.285, 0.39], [0.715, 0.39], [0.5, 0.61], [0.335, 0.80], [0.665, 0.80]])
 """Where the five landmarks lie in the crop (unit square) unless a model.toml says otherwise."""
 
 

@@ -69,21 +69,34 @@ class Occluder:
 
 
 class Lens:
-    """The fixed part of a camera: resolution, blur, noise level, compression, tone curve."""
+    """The fixed part of a camera: resolution, blur, noise level, compression, tone curve, exposure.
+
+    The exposure is set on the first picture and then kept, as in a video.
+    """
 
     def __init__(self, rng, mild: bool = False):
-        self.pixels = rng.uniform(0.45, 1.0) if rng.random() < (0.4 if mild else 0.7) else 1.0
-        self.blur = max(0.0, rng.normal(0.1, 0.5 if mild else 0.7))
-        self.noise = abs(rng.normal(0, 3 if mild else 5))
-        self.quality = int(rng.uniform(25, 95)) if rng.random() < 0.6 else 0
+        self.pixels = rng.uniform(0.5, 1.0) if rng.random() < (0.3 if mild else 0.6) else 1.0
+        self.blur = max(0.0, rng.normal(0.0, 0.4 if mild else 0.55))
+        self.noise = abs(rng.normal(0, 4)) if rng.random() < 0.4 else 0.0
+        self.quality = int(rng.uniform(30, 95)) if rng.random() < 0.5 else 0
         self.gamma = np.exp(rng.normal(0, 0.2))
-        self.gain, self.offset = np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
+        # Cameras expose for what they see: most pictures end near the middle grey, some do not.
+        self.brightness = rng.normal(128, 22) if rng.random() < 0.8 else None
+        self.level = None
+        self.contrast = np.exp(rng.normal(0.15, 0.2))
 
     def apply(self, rng, image: np.ndarray) -> np.ndarray:
         """`image` [S, S] float -> uint8 [S, S] as this camera would have given it."""
         size = image.shape[0]
         tone = 255 * (np.clip(image, 0, 255) / 255) ** self.gamma
-        picture = Image.fromarray(np.clip((tone - 128) * self.gain + 128 + self.offset, 0, 255).astype(np.uint8))
+        if self.brightness is not None:
+            middle = tone[size // 4: -size // 8, size // 5: -size // 5]
+            if self.level is None:
+                self.level = float(middle.mean()), float(middle.std())
+            mean, spread = self.level
+            gain = self.contrast * np.clip(42 / max(spread, 1), 0.6, 2.2)
+            tone = (tone - mean) * gain + self.brightness
+        picture = Image.fromarray(np.clip(tone, 0, 255).astype(np.uint8))
         if self.blur > 0.25:
             picture = picture.filter(ImageFilter.GaussianBlur(self.blur))
         small = int(round(size * self.pixels))
