@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import CLASSES, augment, common, ferplus, metrics
+from . import CLASSES, align, augment, common, ferplus, metrics
 from .nets import Encoder, multiply_adds
 
 MEAN, STD = 0.507, 0.255
 SIZE = 64
+SAVE_EVERY = 100
 
 
 class Sampler:
@@ -57,7 +58,7 @@ def predict(network, images: np.ndarray, device, size: int = SIZE, change=None, 
 
 
 def load_aligned(work: Path, split: str, count: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Aligned pictures [N, S, S] uint8 and the mask [N] of faces found, as `python -m dfer_training.align` wrote them."""
+    """Aligned pictures [N, S, S] uint8 and the mask [N] of faces found, as `align.run` wrote them."""
     path = work / f"aligned-{split}.npz"
     if not path.exists():
         return None
@@ -128,6 +129,10 @@ def main(argv: list[str]) -> None:
     log = common.Log(args.work / f"{args.name}.log")
     root = args.ferplus or args.data / "ferplus"
     train, valid = ferplus.load(root, "train"), ferplus.load(root, "valid")
+    if (args.work / "detector.pt").exists():
+        align.run(args.work / "detector.pt", root, args.work, SIZE, device, log)
+    else:
+        log("no detector.pt in the scratch folder: training on FER+ as it is, without aligned copies")
     network = Encoder().to(device, memory_format=torch.channels_last)
     batches = Batches(args, train)
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
@@ -166,7 +171,7 @@ def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: comm
         running = 0.98 * running + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
         progress.step(step + 1, f"loss {running:.4f}")
         last = step + 1 == args.steps
-        if (step + 1) % 100 == 0 or last:
+        if (step + 1) % SAVE_EVERY == 0 or last:
             common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
                                           "optimiser": optimiser.state_dict(), "step": step + 1})
         if (step + 1) % args.measure_every == 0 or last:

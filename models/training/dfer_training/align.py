@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Aligns FER+: our detector finds the landmarks, their mean becomes the template of the live crop.
+
+FER+ pictures are tight crops, so each is set into a wider canvas first, in several ways; the answers of all ways
+in which a face was found are averaged.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from . import common, crop, facedet, ferplus
+from .detector_measure import detect
+from .nets import Detector
+
+SIDE = 96
+# Width of the picture inside the canvas of 96: the face comes to 40 to 60 pixels, what tracking windows hold.
+WIDTHS = (52, 64)
+
+
+def canvas(image: np.ndarray, width: int) -> np.ndarray:
+    """[48, 48] grey -> [96, 96, 3], the picture in the middle, its border repeated and blurred around it."""
+    big = cv2.resize(image, (width, width), interpolation=cv2.INTER_LINEAR)
+    before = (SIDE - width) // 2
+    after = SIDE - width - before
+    out = cv2.copyMakeBorder(big, before, after, before, after, cv2.BORDER_REPLICATE)
+    soft = cv2.GaussianBlur(out, (0, 0), 4)
+    soft[before:before + width, before:before + width] = big
+    return np.repeat(soft[..., None], 3, 2)
+
+
+def find(network, images: np.ndarray, device, least: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Landmarks [N, 5, 2] and boxes [N, 4] in unit coordinates of the pictures, and scores [N] (0: no face found)."""
+    marks, boxes, weight = np.zeros((len(images), 5, 2)), np.zeros((len(images), 4)), np.zeros(len(images))
+    best = np.zeros(len(images))
+    for width in WIDTHS:
+        for mirrored in (False, True):
+            for start in range(0, len(images), 64):
+                views = np.stack([canvas(i, width) for i in images[start:start + 64]])
+                views = np.ascontiguousarray(views[:, :, ::-1]) if mirrored else views
+                for k, (box, mark, score) in enumerate(detect(network, views, device, least), start):
+                    if not len(score):
+                        continue
+                    box, mark = box[0].copy(), mark[0]
+                    if mirrored:
+                        box[[0, 2]] = SIDE - box[[2, 0]]
+                        mark = (np.array([SIDE, 0]) + mark * np.array([-1, 1]))[facedet.MIRRORED]
+                    low = (SIDE - width) // 2
+                    marks[k] += score[0] * (mark - low) / width
+                    boxes[k] += score[0] * (box - low) / width
+                    weight[k] += score[0]
+                    best[k] = max(best[k], score[0])
+    safe = np.maximum(weight, 1e-9)
+    return marks / safe[:, None, None], boxes / safe[:, None], best
+
+
+def template(marks: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean landmarks [5, 2], made symmetric, and the mean box (x, y, w, h) of surely found, frontal faces."""
+    eyes = marks[:, 1, 0] - marks[:, 0, 0]
+    middle = (marks[:, 0, 0] + marks[:, 1, 0]) / 2
+    frontal = np.abs(marks[:, 2, 0] - middle) < 0.2 * np.maximum(eyes, 1e-6)
+    sure = (scores >= 0.6) & frontal
+    mean = marks[sure].mean(0)
+    mean = (mean + (np.array([1, 0]) + mean * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+    box = boxes[sure].mean(0)
+    width, x = box[2] - box[0], 0.5
+    return mean, np.array([x - width / 2, box[1], width, box[3] - box[1]])
+
+
+def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Faces whose landmarks may be trusted: found, and the crop they ask for is a turn under 45 degrees and a scale of 0.6 to 1.7."""
+    good = scores >= 0.4
+    for i in np.flatnonzero(good):
+        m = crop.fit_similarity(marks[i], shape)
+        scale, turn = np.hypot(m[0, 0], m[1, 0]), np.degrees(np.arctan2(m[1, 0], m[0, 0]))
+        good[i] = 0.6 < scale < 1.7 and abs(turn) < 45
+    return good
+
+
+def run(detector: Path, root: Path, work: Path, size: int, device, log: common.Log) -> None:
+    """Writes aligned-SPLIT.npz (images [N, size, size], found [N], landmarks, boxes) and crop.json to `work`."""
+    state = common.load_checkpoint(common.need(detector, "the detector's checkpoint"))
+    network = Detector().to(device, memory_format=torch.channels_last)
+    network.load_state_dict(state["average"])
+    for split in ("train", "valid", "test"):
+        if (work / f"aligned-{split}.npz").exists():
+            continue
+        faces = ferplus.load(root, split)
+        marks, boxes, scores = find(network, faces.images, device)
+        if split == "train":
+            shape, place = template(marks, boxes, scores)
+            (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
+        shape = np.array(json.loads((work / "crop.json").read_text())["template"])
+        found = plausible(marks, scores, shape)
+        whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
+        images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, size) if ok else crop.draw(i, whole, size)
+                           for i, m, ok in zip(faces.images, marks, found)])
+        np.savez(work / f"part-{split}.npz", images=images, found=found, landmarks=marks, boxes=boxes, scores=scores)
+        (work / f"part-{split}.npz").replace(work / f"aligned-{split}.npz")
+        log(f"aligned {split}: {found.sum()} of {len(found)} pictures ({100 * found.mean():.1f} %)")

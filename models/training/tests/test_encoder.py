@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MPL-2.0
+"""FER+ protocol, augmentation, crop, sampling, figures, checkpoints and the exported encoder."""
+
+import numpy as np
+import pytest
+import torch
+
+from dfer_training import augment, common, crop, encoder, export, ferplus, graph, metrics, robustness
+from dfer_training.nets import Encoder, multiply_adds
+
+
+def test_protocol_keeps_and_labels_as_written():
+    #       neutral happy surprise sad angry disgust fear contempt unknown nf
+    rows = [[0, 9, 0, 0, 0, 0, 0, 0, 1, 0],   # happy
+            [4, 0, 0, 4, 2, 0, 0, 0, 0, 0],   # tie neutral-sad: kept, and sad stands before neutral
+            [1, 0, 0, 2, 0, 0, 0, 5, 2, 0],   # contempt leads: left out
+            [0, 0, 3, 0, 0, 0, 3, 3, 1, 0],   # first maximum is surprise: kept
+            [0, 0, 0, 0, 0, 0, 0, 0, 5, 5]]   # unknown: left out
+    assert ferplus.protocol(np.array(rows, np.float32)).tolist() == [0, 1, -1, 4, -1]
+
+
+def test_loading_a_tiny_set(tmp_path):
+    import cv2
+    (tmp_path / "valid").mkdir()
+    cv2.imwrite(str(tmp_path / "valid" / "a.png"), np.full((48, 48), 9, np.uint8))
+    (tmp_path / "labels.csv").write_text("file,split," + ",".join(ferplus.COLUMNS) + "\nvalid/a.png,valid,6,2,0,0,0,0,0,1,1,0\n")
+    faces = ferplus.load(tmp_path, "valid")
+    assert faces.labels.tolist() == [2] and np.allclose(faces.votes, [[.25, 0, .75, 0, 0, 0, 0]]) and faces.images[0, 0, 0] == 9
+    cv2.imwrite(str(tmp_path / "valid" / "a.png"), np.zeros((40, 48), np.uint8))
+    with pytest.raises(ValueError, match="48x48"):
+        ferplus.load(tmp_path, "valid")
+
+
+def test_augmented_faces_have_the_shape_and_range_and_repeat():
+    x = torch.rand(24, 1, 64, 64)
+    one, two = (augment.faces(x, 48, torch.Generator().manual_seed(3), torch.arange(24) % 2 == 0) for _ in range(2))
+    assert one.shape == (24, 1, 48, 48) and torch.equal(one, two)
+    assert 0 <= one.min() and one.max() <= 1 and not torch.equal(one[0], one[1])
+
+
+def test_warp_without_change_is_the_identity_and_flip_mirrors():
+    x, n = torch.rand(2, 1, 32, 32), torch.zeros(2)
+    assert torch.allclose(augment.warp(x, 32, n, n + 1, torch.zeros(2, 2)), x, atol=1e-5)
+    mirrored = augment.warp(x, 32, n, n + 1, torch.zeros(2, 2), flip=torch.tensor([True, False]))
+    assert torch.allclose(mirrored[0], x[0].flip(-1), atol=1e-5) and torch.allclose(mirrored[1], x[1], atol=1e-5)
+
+
+def test_jpeg_keeps_a_flat_picture_and_loses_noise():
+    assert torch.allclose(augment.jpeg(torch.full((1, 1, 16, 16), 0.5), 20), torch.full((1, 1, 16, 16), 0.5), atol=0.02)
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert (augment.jpeg(noise, 90) - noise).abs().mean() < 0.5 * (augment.jpeg(noise, 10) - noise).abs().mean()
+
+
+def test_mix_keeps_targets_distributions():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        _, target = augment.mix(torch.rand(8, 1, 16, 16), torch.eye(7)[torch.arange(8) % 7], g, share=1.0)
+        assert torch.allclose(target.sum(1), torch.ones(8), atol=1e-5)
+
+
+def test_similarity_recovers_turn_scale_and_shift():
+    points = np.random.default_rng(0).normal(size=(5, 2))
+    a = np.deg2rad(25)
+    m = 1.7 * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    found = crop.fit_similarity(points, points @ m.T + [3, -2])
+    assert np.allclose(found, np.concatenate([m, [[3], [-2]]], 1))
+
+
+def test_crops_put_landmarks_and_box_in_place():
+    image = np.zeros((200, 300), np.uint8)
+    template = np.array([[.3, .35], [.7, .35], [.5, .55], [.35, .75], [.65, .75]])
+    marks = template * 80 + [120, 60]
+    for x, y in marks:
+        image[int(y) - 2:int(y) + 3, int(x) - 2:int(x) + 3] = 255
+    picture = crop.aligned(image, marks, template, 40)
+    for x, y in template * 40:
+        assert picture[int(y), int(x)] > 180
+    matrix = crop.from_box(np.array([100, 50, 180, 150]), np.array([0.1, 0.1, 0.64, 0.8]))
+    assert np.allclose(matrix @ [140, 50, 1], [0.42, 0.1]) and np.allclose(matrix @ [140, 150, 1], [0.42, 0.9])
+
+
+def test_shrinking_crop_averages_its_footprint():
+    image = np.indices((256, 256)).sum(0) % 2 * 255
+    picture = crop.draw(image.astype(np.uint8), np.array([[1, 0, 0], [0, 1, 0.0]]) / 256, 32)
+    assert abs(picture.mean() - 127.5) < 2 and picture.std() < 4
+
+
+def test_sampler_favours_rare_classes_as_asked():
+    labels = np.repeat(np.arange(7), [900, 50, 50, 50, 50, 50, 50])
+    share = lambda power: float((labels[encoder.Sampler(labels, power, 1).rows(0, 20000).numpy()] == 0).mean())
+    assert abs(share(1.0) - 0.75) < 0.02 and abs(share(0.0) - 1 / 7) < 0.02
+
+
+def test_soft_targets_are_distributions_led_by_the_label():
+    votes = torch.tensor([[0.5, 0.5, 0, 0, 0, 0, 0]])
+    target = encoder.soften(votes, torch.tensor([1]))
+    assert torch.allclose(target.sum(1), torch.ones(1)) and target.argmax(1).item() == 1
+
+
+def test_figures_by_hand():
+    truth, guess = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+    war, uar = metrics.war_uar(guess, truth)
+    assert war == pytest.approx(4 / 6) and uar == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert metrics.confusion(guess, truth)[0, :3].tolist() == [2, 1, 0]
+    p = np.array([[0.9, 0.1], [0.9, 0.1]])
+    assert metrics.ece(p, np.array([0, 1])) == pytest.approx(0.4)
+
+
+def test_temperature_undoes_a_known_scale():
+    g = np.random.default_rng(0)
+    logits = g.normal(size=(20000, 7)) * 2
+    truth = np.array([g.choice(7, p=p) for p in metrics.softmax(logits)])
+    assert metrics.fit_temperature(logits * 3, truth) == pytest.approx(3, rel=0.06)
+
+
+def test_yaw_is_zero_in_front_and_signed_at_the_side():
+    front = [[0, 0], [1, 0], [.5, .6], [.2, 1], [.8, 1]]
+    side = [[0, 0], [1, 0], [.85, .6], [.4, 1], [.9, 1]]
+    angles = robustness.yaw([front, side])
+    assert abs(float(angles[0])) < 1e-6 and 25 < float(angles[1]) < 35
+
+
+def test_disturbances_keep_shape_and_range():
+    x = torch.rand(3, 1, 64, 64)
+    for name, change in robustness.CHANGES.items():
+        y = change(x)
+        assert y.shape == x.shape and y.min() >= -1e-4 and y.max() <= 1 + 1e-4, name
+
+
+def test_training_resumes_where_it_was_killed(tmp_path, monkeypatch):
+    """Four steps in one go, and two, a kill and the rest, end in the same weights."""
+    faces = ferplus.Faces(np.random.default_rng(0).integers(0, 256, (40, 48, 48), dtype=np.uint8),
+                          np.eye(7, dtype=np.float32)[np.arange(40) % 7], np.arange(40) % 7, [""] * 40)
+    monkeypatch.setattr(encoder, "report", lambda *a: None)
+    monkeypatch.setattr(encoder, "SAVE_EVERY", 1)
+
+    def run(folder, kill_at=None):
+        args = encoder.arguments(["--work", str(tmp_path / folder), "--steps", "4", "--batch", "8", "--small", "32"])
+        device = common.setup(args)
+        network = Encoder(widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), drop=0.0)
+        batches = encoder.Batches(args, faces)
+
+        def killed(step, size):
+            if step == kill_at:
+                raise KeyboardInterrupt
+            return batches(step, size)
+
+        encoder.fit(args, network, killed, faces, device, common.Log(tmp_path / folder / "log"))
+
+    run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("parts", kill_at=2)
+    assert common.load_checkpoint(tmp_path / "parts" / "encoder.pt")["step"] == 2
+    run("parts")
+    whole, parts = (common.load_checkpoint(tmp_path / f / "encoder.pt")["network"] for f in ("whole", "parts"))
+    assert all(torch.allclose(whole[k].float(), parts[k].float(), atol=1e-5) for k in whole)
+
+
+def test_checkpoint_is_whole_or_absent(tmp_path):
+    path = tmp_path / "a" / "x.pt"
+    assert common.load_checkpoint(path) is None
+    common.save_checkpoint(path, {"step": 3})
+    assert common.load_checkpoint(path)["step"] == 3 and common.load_checkpoint(path, fresh=True) is None
+    assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
+
+
+def test_average_follows_and_smooths():
+    network = torch.nn.Linear(1, 1)
+    average = common.Average(network, 0.9)
+    with torch.no_grad():
+        network.weight.fill_(5.0)
+    for _ in range(200):
+        average.update(network)
+    assert float(average.network.weight) == pytest.approx(5.0, abs=1e-3)
+
+
+def test_exported_encoder_and_reference(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = Encoder()
+    with torch.no_grad():
+        network.train()(torch.randn(8, 1, 64, 64))
+    path = tmp_path / "encoder.onnx"
+    export.save(graph.encoder(network, 64), path)
+    x = export.smooth_noise((1, 1, 64, 64), 1)
+    with torch.no_grad():
+        embedding, logits = network.eval()(torch.from_numpy(x))
+    assert export.check(path, {"face": x}, {"embedding": embedding.numpy(), "logits": logits.numpy()}) <= 1e-4
+    with pytest.raises(ValueError, match="differs"):
+        export.check(path, {"face": x}, {"logits": logits.numpy() + 1})
+    assert multiply_adds(network, (1, 1, 64, 64)) <= 140
+
+
+def test_values_in_toml_are_set_in_place_or_appended():
+    import tomllib
+    text = 'a = 1\n\n[crop]\nbox = [1] # old\n\n[calibration]\ntemperature = 1.0\n'
+    text = export.set_value(text, "crop", "box", "[2]")
+    text = export.set_value(text, "crop", "template", "[3]")
+    text = export.set_value(text, "graphs.head", "file", '"head.onnx"')
+    assert tomllib.loads(text) == {"a": 1, "crop": {"box": [2], "template": [3]}, "calibration": {"temperature": 1.0},
+                                   "graphs": {"head": {"file": "head.onnx"}}}
