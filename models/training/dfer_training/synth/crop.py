@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""From landmarks to the aligned crop that the encoder sees."""
+"""Where a rendered face goes in the aligned crop that the encoder sees."""
 
 import numpy as np
 
@@ -15,18 +15,6 @@ def template(model_toml=None) -> np.ndarray:
 
     with open(model_toml, "rb") as file:
         return np.array(tomllib.load(file)["crop"]["template"], float)
-
-
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """[2, 3] least-squares similarity (rotation, scale, shift; no mirroring) that maps `source` to `target`."""
-    s, t = source - source.mean(0), target - target.mean(0)
-    square = (s**2).sum()
-    if square < 1e-12:
-        raise ValueError("all landmarks coincide: no similarity transform")
-    a = (s * t).sum() / square
-    b = (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum() / square
-    matrix = np.array([[a, -b], [b, a]])
-    return np.column_stack([matrix, target.mean(0) - matrix @ source.mean(0)])
 
 
 def jitter(rng, transform: np.ndarray, size: float, amount: float = 1.0) -> np.ndarray:

@@ -113,12 +113,17 @@ class Stage:
         light = self.light
         shade.shade(
             triangle, weights, p.faces, p.materials, world, self.normal, p.template, p.occlusion, p.scalp, p.eye_side,
-            p.texture, p.colours, self.wrinkles(actions), p.lash, p.shine, p.neckline, self.camera,
+            p.texture, p.colours, self.wrinkles(actions), p.lash, p.shine, p.neckline, self.opening(actions), self.camera,
             light.directions, light.colours, light.ambient, image,
         )
         out = np.zeros((height, width, 3), np.uint8)
         shade.finish(image, factor, light.exposure, out)
         return out
+
+    def opening(self, actions) -> float:
+        """How far the lips are apart, 0..1, as far as light on the teeth is concerned."""
+        parts = ("jawOpen", 6.0), ("mouthUpperUpLeft", 1.2), ("mouthLowerDownLeft", 1.2), ("mouthStretchLeft", 0.5), ("noseSneerLeft", 0.3)
+        return float(min(1.0, 0.08 + max(0.0, sum(w * actions[self.index[n]] for n, w in parts) - 0.2)))
 
     def wrinkles(self, actions):
         """How strongly each group of WRINKLES is folded by the facial actions."""

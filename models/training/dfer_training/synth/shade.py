@@ -33,12 +33,12 @@ def _noise1(t):
 
 @numba.njit(cache=True, fastmath=True)
 def shade(triangle, weights, faces, materials, position, normal, template, occlusion, scalp, eye_side,
-          texture, colours, wrinkles, lash, shine, neckline, camera, lights, light_colours, ambient, image):
+          texture, colours, wrinkles, lash, shine, neckline, opening, camera, lights, light_colours, ambient, image):
     """Colour `image` [H, W, 3] where `triangle` >= 0; other pixels are left as they are.
 
     position, normal: [V, 3] in the world; texture: see skin.py; colours: [5, 3] skin, iris, hair, cloth,
     frame; wrinkles: [7] how much each group of wrinkles is folded; neckline: [3] height, depth and half
-    width of the collar (metres of the template); camera: [3]; lights: [L, 3] unit vectors
+    width of the collar (metres of the template); opening: 0 lips closed .. 1 open, lights the teeth; camera: [3]; lights: [L, 3] unit vectors
     towards the lights; light_colours: [L, 3]; ambient: [2, 3] from below, from above.
     """
     height, width = triangle.shape
@@ -105,7 +105,7 @@ def shade(triangle, weights, faces, materials, position, normal, template, occlu
                         rgb[k] = rgb[k] * (1 - t) + t * colours[2, k] * 0.8
                 if material == LASH:
                     lower = tz < 0.6955
-                    if _hash(int(tx * 9000), 5) > (lash * 0.35 if lower else lash):
+                    if _hash(int((tx + 0.4 * tz) * 11000), 5) > (lash * 0.15 if lower else lash):
                         open_sky *= 0.85
                     else:
                         rgb[0], rgb[1], rgb[2] = 0.012, 0.009, 0.008
@@ -134,11 +134,13 @@ def shade(triangle, weights, faces, materials, position, normal, template, occlu
                 open_sky = 0.35 + 0.55 * min(1.0, max(0.0, (tz - 0.56) / 0.2))
             elif material == TEETH:
                 rgb[0], rgb[1], rgb[2] = 0.72, 0.68, 0.60
-                gap = abs(((tx * 140.0) % 1.0) - 0.5)
-                if gap > 0.44:
+                gap = abs(((tx * 125.0) % 1.0) - 0.5)
+                if gap > 0.46:
                     for k in range(3):
                         rgb[k] *= 0.75
-                open_sky = 0.85 * min(1.0, max(0.2, (-0.098 - ty) / 0.02))
+                # Little light falls through nearly closed lips; the helper's own normals are too rough to use.
+                open_sky = 0.9 * min(1.0, max(0.2, (-0.098 - ty) / 0.02)) * opening
+                nx, ny, nz = 0.3 * nx + 0.7 * vx, 0.3 * ny + 0.7 * vy, 0.3 * nz + 0.7 * vz
                 gloss, power = 0.15, 60.0
             elif material == TONGUE:
                 rgb[0], rgb[1], rgb[2] = 0.30, 0.10, 0.10

@@ -50,7 +50,7 @@ def paint(rng, tone, trait, lips, brow_colour, beard) -> np.ndarray:
         _beard(rng, skin, x, z, brow_colour, beard)
     # Nostrils.
     for side in (-1, 1):
-        hole = _blob(x, z, side * 0.0085, 0.6475, 0.0045, 0.0022)
+        hole = _blob(x, z, side * 0.0085, 0.6495, 0.0045, 0.0022)
         skin *= 1 - 0.75 * np.clip(hole, 0, 1)[..., None]
     gloss = 0.35 + 0.25 * _blob(x, z, 0, 0.74, 0.05, 0.03) + 0.35 * _blob(x, z, 0, 0.667, 0.008, 0.025)
     gloss = gloss * rng.uniform(0.5, 1.3) * (1 + 0.3 * _noise(rng, 60))
@@ -111,7 +111,7 @@ def _brows(rng, skin, x, z, colour, trait):
         centre = 0.7135 + arch * np.sin(np.clip(u, 0, 1) * np.pi * 0.85) * 1.4 - 0.003 * np.clip(u - 0.65, 0, 1) * 2 + tilt * u
         width = thickness * np.clip(1.15 - 0.75 * u, 0.15, 1.1)
         mask = np.exp(-((z - centre) / width) ** 4) * _step(u / 0.10) * _step((1 - u) / 0.22)
-        hairs = 0.75 + 0.25 * np.sin((side * x * 2600 + (z - centre) * 2200)) + 0.15 * _noise(rng, 90)
+        hairs = 0.85 + 0.12 * np.sin((side * x * 2600 + (z - centre) * 2200)) + 0.15 * _noise(rng, 90)
         a = np.clip(mask * density * hairs, 0, 1)[..., None]
         skin[:] = skin * (1 - a) + a * np.asarray(colour)
 

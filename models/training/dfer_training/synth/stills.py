@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from . import crop, expressions, mesh, scene
+from ..crop import fit_similarity
+from . import crop, expressions, scene
 from .degrade import Lens, Occluder
 from .person import Casting
 
-SPLITS = {"train": range(0, 8), "valid": range(8, 9), "test": range(9, 10)}
-"""Last digit of a person's number: identities never cross splits."""
 GREY = np.array([0.299, 0.587, 0.114])
+
+
+def split_of(identity):
+    """"train", "valid" or "test" by the last digit of a person's number: identities never cross splits."""
+    digit = np.asarray(identity) % 10
+    return np.where(digit < 8, "train", np.where(digit == 8, "valid", "test"))
 
 
 def soft_target(weights) -> np.ndarray:
@@ -77,6 +82,17 @@ def crops(casting: Casting, out: Path, count: int, size: int = 64, seed: int = 1
         log(f"stills: {path.name} {len(rows)} crops")
 
 
+def gather(folder: Path) -> None:
+    """`folder`/stills-SPLIT.npz (images, targets, labels) out of the parts: what the encoder's stage reads."""
+    parts = [np.load(path) for path in sorted(folder.glob("part-*.npz")) if "partial" not in path.name]
+    if not parts:
+        raise FileNotFoundError(f"no part-*.npz in {folder}: render the stills first")
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in ("images", "targets", "labels", "identity")}
+    for split in ("train", "valid", "test"):
+        rows = split_of(whole["identity"]) == split
+        np.savez_compressed(folder / f"stills-{split}.npz", **{key: column[rows] for key, column in whole.items()})
+
+
 def _crop(rng, person, names, label, size, template):
     actions, weights, intensity = mixture(rng, expressions.CLASSES[label], names)
     actions += expressions.gaze(np.clip(rng.normal(0, 0.4), -1, 1), np.clip(rng.normal(0, 0.3), -1, 1), names)
@@ -84,7 +100,7 @@ def _crop(rng, person, names, label, size, template):
     angles = random_pose(rng)
     world = stage.pose(actions, angles)
     points = stage.project(world, 1000.0, (0.0, 0.0))
-    transform = crop.jitter(rng, crop.similarity(stage.landmarks(points), template * size), size)
+    transform = crop.jitter(rng, fit_similarity(stage.landmarks(points), template * size), size)
     points = crop.apply(transform, points).astype(np.float32)
     picture = stage.draw(world, points, actions, (size, size), scene.background(rng, (size, size)))
     grey = picture @ GREY
