@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MPL-2.0
+"""`python -m dfer_training.card`: fills the tables of the model card from metrics.json.
+
+The card, models/README.md, is prose with blocks `<!-- figures NAME -->` ... `<!-- end NAME -->`; what stands between is
+replaced by the table of that name. So no figure in the card is typed by hand. A stage adds tables to `TABLES`.
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from . import CLASSES
+from .common import MODELS, need
+
+
+def percent(x: float, digits: int = 1) -> str:
+    return f"{100 * x:.{digits}f}"
+
+
+def table(head: list[str], rows: list[list]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows])
+
+
+def made_by(section: dict) -> str:
+    return f"\n\nMade by `{section['command']}`."
+
+
+def detector_curve(m: dict) -> str:
+    d = m["detector"]
+    rows = [[f"**{r['score']:.2f}**" if r["score"] == d["score_threshold"] else f"{r['score']:.2f}", percent(r["recall"]),
+             f"{r['false_per_image']:.3f}"] for r in d["curve"] if 0.2 <= r["score"] <= 0.8]
+    return table(["score at least", "recall, %", "false alarms a photograph"], rows) + made_by(d)
+
+
+def detector_rest(m: dict) -> str:
+    d = m["detector"]
+    w, small = d["windows_96"], d["windows_64"]
+    rows = [["faces scored / photographs", f"{d['faces']} / {d['photographs']}"],
+            ["mean overlap of matched boxes", f"{d['mean_iou']:.3f}"],
+            ["landmark error, mean, share of the face's height (faces of 20 pixels and more in 320x192)", f"{percent(d['landmark_error'])} %"],
+            ["tracking windows of 96x96: found at score 0.5", f"{percent(w['recall'])} % of {w['faces']}"],
+            ["tracking windows of 96x96: landmark error", f"{percent(w['landmark_error'])} %"],
+            ["windows of 64x64: found, landmark error", f"{percent(small['recall'])} %, {percent(small['landmark_error'])} %"],
+            ["ONNX Runtime, one thread, 320x192 / 96x96, median", f"{d['onnxruntime_ms']['192x320']} / {d['onnxruntime_ms']['96x96']} ms"]]
+    return table(["", ""], rows) + made_by(d)
+
+
+def encoder_scores(m: dict) -> str:
+    e, rows = m["encoder"], []
+    for split in ("valid", "test"):
+        for view in ("aligned", "frame"):
+            s = e[split][view]
+            rows.append([f"{split}, {view}", s["count"], percent(s["war"]), percent(s["uar"])]
+                        + [percent(s["recall"][c], 0) for c in CLASSES] + [f"{s['ece']:.3f}"])
+    note = (f"\n\nECE at temperature {e['temperature']:.3f}, fitted on valid, aligned. ONNX Runtime, one thread: {e['onnxruntime_ms']} ms a face."
+            f" Faces found in {percent(e['found']['test'])} % of test; the others are measured as they are.")
+    return table(["FER+", "pictures", "WAR", "UAR", *CLASSES, "ECE"], rows) + note + made_by(e)
+
+
+def encoder_confusion(m: dict) -> str:
+    rows = [[f"**{c}**", *row] for c, row in zip(CLASSES, m["encoder"]["test"]["aligned"]["confusion"])]
+    return table(["truth \\ answer", *CLASSES], rows) + made_by(m["encoder"])
+
+
+def encoder_reliability(m: dict) -> str:
+    rows = [[f"{r['from']:.1f} to {r['from'] + 0.1:.1f}", r["count"], percent(r["confidence"]), percent(r["accuracy"])]
+            for r in m["encoder"]["test"]["aligned"]["reliability"]]
+    return table(["probability of the answer", "pictures", "mean probability, %", "right, %"], rows) + made_by(m["encoder"])
+
+
+def encoder_robustness(m: dict) -> str:
+    rows = [[r["what"], percent(r["war"]), percent(r["uar"]), percent(r["changed"]), f"{r['confidence']:.2f}", percent(r["abstained"])]
+            for r in m["encoder"]["robustness"]]
+    rows += [[f"{r['what']} degrees ({r['count']} pictures)", percent(r["war"]), percent(r["uar"]), "", "", ""] for r in m["encoder"]["yaw"]]
+    return table(["FER+ test, aligned", "WAR", "UAR", "answers changed, %", "mean probability", "under 0.4, %"], rows) + made_by(m["encoder"])
+
+
+def footage(m: dict) -> str:
+    f, rows = m["footage"], []
+    for name, v in f.items():
+        if name != "command":
+            parts = "; ".join(f"{e['label']} {e['from']:g}-{e['to']:g} s: {percent(e['share'], 0)} % of {e['frames']} frames"
+                              for e in v.get("expected", []))
+            rows.append([name, v["frames"], percent(v["with_face"]), parts])
+    return table(["video", "frames", "with a face, %", "frames answered as a viewer would"], rows) + made_by(f)
+
+
+TABLES = {"detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
+          "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
+          "encoder-robustness": encoder_robustness, "footage": footage}
+
+
+def fill(text: str, metrics: dict, tables: dict = TABLES) -> str:
+    """`text` with the blocks of `tables` filled; a block without a table or a table's missing figures are an error."""
+    def one(match: re.Match) -> str:
+        name = match[1]
+        if name not in tables:
+            raise ValueError(f"the card asks for figures '{name}', which no stage makes")
+        try:
+            body = tables[name](metrics)
+        except KeyError as error:
+            raise ValueError(f"metrics.json lacks {error} for the card's table '{name}': run stage evaluate") from error
+        return f"<!-- figures {name} -->\n{body}\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- figures ([\w-]+) -->\n.*?<!-- end \1 -->", one, text, flags=re.S)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(prog="python -m dfer_training.card", description=__doc__)
+    p.add_argument("--models", type=Path, default=MODELS)
+    args = p.parse_args()
+    card = args.models / "README.md"
+    metrics = json.loads(need(args.models / "metrics.json", "the figures").read_text())
+    card.write_text(fill(need(card, "the model card").read_text(), metrics))
+
+
+if __name__ == "__main__":
+    main()
