@@ -132,4 +132,4 @@ def truth() -> dict:
     if last < SECONDS:
         spans.append({"start": round(last, 2), "end": SECONDS, "label": "neutral"})
     return {"file": "demo.mp4", "rendered": True, "size": list(SIZE), "rate": RATE, "spans": spans,
-            "occluded": [{"start": _BOARD[0] + 0.3, "end": _BOARD[1] - 0.3, "by": "board"}]}
+            "occluded": [{"start": round(_BOARD[0] + 0.3, 2), "end": round(_BOARD[1] - 0.3, 2), "by": "board"}]}
