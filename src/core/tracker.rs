@@ -8,6 +8,8 @@ use super::types::{Landmarks, Ns, Point, Rect, SECOND};
 
 mod assign;
 mod motion;
+#[cfg(test)]
+mod tests;
 
 pub use assign::Association;
 use assign::Candidate;

@@ -86,9 +86,23 @@ impl<'a> Component<'a> {
 
 #[inline(always)]
 fn bytes<const STEP: usize>(row: &[u8], offset: usize, out: &mut [f32], f: impl Fn(&mut f32, f32)) {
-    let offset = offset.min(STEP - 1);
+    // A known place in a known step is what makes the loop a vector loop.
+    match offset {
+        0 => byte_at::<STEP, 0>(row, out, f),
+        1 => byte_at::<STEP, 1>(row, out, f),
+        2 => byte_at::<STEP, 2>(row, out, f),
+        _ => byte_at::<STEP, 3>(row, out, f),
+    }
+}
+
+#[inline(always)]
+fn byte_at<const STEP: usize, const AT: usize>(
+    row: &[u8],
+    out: &mut [f32],
+    f: impl Fn(&mut f32, f32),
+) {
     for (o, px) in out.iter_mut().zip(row.as_chunks::<STEP>().0) {
-        f(o, f32::from(px[offset]));
+        f(o, f32::from(px[AT.min(STEP - 1)]));
     }
 }
 

@@ -136,3 +136,6 @@ impl Picture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
