@@ -9,3 +9,24 @@
 pub mod core;
 pub mod runtime;
 
+#[cfg(feature = "plugin")]
+pub mod meta;
+
+#[cfg(feature = "plugin")]
+fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    meta::register();
+    Ok(())
+}
+
+#[cfg(feature = "plugin")]
+gst::plugin_define!(
+    dfer,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL-2.0",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_REPOSITORY"),
+    env!("BUILD_REL_DATE")
+);
