@@ -1,3 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Running the networks.
+//!
+//! [`models`] is the way in: it opens what `model.toml` describes ([`contract`], [`package`]) or
+//! what is built in, loads it with a [`graph::Backend`] and shares it within the process.
+
+mod checks;
+pub mod clip;
+pub mod contract;
+pub mod detector;
+pub mod factored;
+pub mod graph;
+pub mod info;
+pub mod models;
+pub mod package;
+mod pixels;
+pub mod tract;
