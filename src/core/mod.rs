@@ -7,7 +7,6 @@
 //! the traits of [`networks`]; the engine turns the answers into one [`result::Expression`] per
 //! face and frame.
 
-pub mod detection;
 pub mod error;
 pub mod networks;
 pub mod pixels;

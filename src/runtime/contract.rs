@@ -8,10 +8,13 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::checks::{Checks, range};
 use super::pixels::Normal;
+use super::schema::{
+    Calibration, ClipGraph, ClipSampling, ClipToml, Colour, Crop, DetectorToml, FaceInput,
+    FactoredGraphs, FactoredToml, Nchw, Preamble, Sampling, typed,
+};
 use crate::core::Error;
 use crate::core::networks::{CropSpec, DetectorSpec, ExpressionSpec, SamplingSpec};
 use crate::core::pixels::Channels;
@@ -112,168 +115,6 @@ impl ClipLayout {
     }
 }
 
-#[derive(Deserialize)]
-struct Preamble {
-    schema: Option<String>,
-    kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Graph {
-    file: String,
-    sha256: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct DetectorToml {
-    #[serde(rename = "schema")]
-    _schema: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    name: String,
-    strides: Vec<usize>,
-    score_threshold: f32,
-    input: DetectorInput,
-    graphs: DetectorGraphs,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct DetectorInput {
-    /// Height and width.
-    size: [usize; 2],
-    track_size: usize,
-    channels: Colour,
-    mean: Vec<f32>,
-    std: Vec<f32>,
-    #[serde(rename = "layout")]
-    _layout: Option<Nchw>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DetectorGraphs {
-    detector: Graph,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FactoredToml {
-    #[serde(rename = "schema")]
-    _schema: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    name: String,
-    classes: Vec<String>,
-    input: FaceInput<Nchw>,
-    crop: Crop,
-    sampling: Sampling,
-    calibration: Calibration,
-    graphs: FactoredGraphs,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FactoredGraphs {
-    encoder: Graph,
-    head: Graph,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClipToml {
-    #[serde(rename = "schema")]
-    _schema: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    name: String,
-    classes: Vec<String>,
-    input: FaceInput<ClipLayout>,
-    crop: Option<Crop>,
-    sampling: ClipSampling,
-    calibration: Option<Calibration>,
-    graphs: ClipGraphs,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClipGraphs {
-    clip: ClipGraph,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClipGraph {
-    file: String,
-    sha256: String,
-    input: String,
-    output: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaceInput<Layout> {
-    size: usize,
-    channels: Colour,
-    mean: Vec<f32>,
-    std: Vec<f32>,
-    layout: Layout,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum Colour {
-    Gray,
-    Rgb,
-}
-
-#[derive(Deserialize)]
-enum Nchw {
-    #[serde(rename = "NCHW")]
-    Nchw,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Crop {
-    template: [[f32; 2]; 5],
-    #[serde(rename = "box")]
-    face_box: [f32; 4],
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sampling {
-    /// Frames a second.
-    rate: f64,
-    /// Seconds.
-    window: f64,
-    synopsis: usize,
-    moments: usize,
-    detail: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClipSampling {
-    frames: usize,
-    rate: f64,
-    window: f64,
-    synopsis: usize,
-    moments: usize,
-    detail: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Calibration {
-    temperature: f32,
-    min_agreement: f32,
-    min_confidence: f32,
-}
-
 impl Description {
     /// Reads the text of a `model.toml`; `model` names it in errors.
     pub fn parse(model: &str, text: &str) -> Result<Self, Error> {
@@ -302,20 +143,6 @@ impl Description {
             }
         }
     }
-}
-
-/// TOML into its struct; the error is one line that says where.
-fn typed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|e| {
-        let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        match e.span() {
-            Some(span) => {
-                let line = 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count();
-                format!("line {line}: {message}")
-            }
-            None => message,
-        }
-    })
 }
 
 fn detector(toml: DetectorToml) -> Result<Description, String> {

@@ -8,6 +8,8 @@
 mod checks;
 pub mod clip;
 pub mod contract;
+#[path = "../core/detection.rs"]
+mod detection;
 pub mod detector;
 pub mod factored;
 pub mod graph;
@@ -15,4 +17,5 @@ pub mod info;
 pub mod models;
 pub mod package;
 mod pixels;
+mod schema;
 pub mod tract;
