@@ -1,2 +1,40 @@
 # SPDX-License-Identifier: MPL-2.0
-"""SynDFER: rendered people whose expressions, and when they show them, are known exactly."""
+"""SynDFER: rendered people whose expressions, and when they show them, are known exactly. Stage `render`."""
+
+
+def main(argv: list[str]) -> None:
+    """Renders stills, frames, sequences and, when asked, the demo clip; what exists is kept."""
+    from pathlib import Path
+
+    from .. import common
+
+    p = common.parser("render", __doc__)
+    p.add_argument("--what", nargs="+", choices=["stills", "frames", "sequences", "demo"], default=["stills", "frames", "sequences"])
+    p.add_argument("--stills", type=int, default=12000, help="aligned crops for the encoder")
+    p.add_argument("--frames", type=int, default=1500, help="whole pictures with boxes and landmarks")
+    p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 700 people, 1 to 7")
+    p.add_argument("--crop", type=Path, help="model.toml whose [crop] template places the sequences' faces")
+    p.add_argument("--demo", type=Path, help="where the demo clip goes (default: media/demo.mp4 of this checkout)")
+    args = p.parse_args(argv)
+    if not 1 <= args.per_person <= 7:
+        raise ValueError("--per-person is 1 to 7: one sequence of each expression at most")
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        raise ValueError("the renderer needs numba (and anny for its first run): pip install '.[render]'") from error
+    from . import crop, demo, mesh, sequences, stills
+    from .person import Casting
+
+    work = args.work / "synth"
+    log = common.Log(args.work / "render.log")
+    casting = Casting(mesh.load(work / "mesh.npz"))
+    if "stills" in args.what:
+        stills.crops(casting, work / "stills", args.stills, seed=args.seed, log=log)
+        stills.gather(work / "stills")
+    if "frames" in args.what:
+        stills.frames(casting, work / "frames", args.frames, seed=args.seed + 1, log=log)
+    if "sequences" in args.what:
+        sequences.render(casting, work / "seq", args.per_person, seed=args.seed + 2, template=crop.template(args.crop), log=log)
+    if "demo" in args.what:
+        demo.render(casting, args.demo or common.MODELS.parent / "media" / "demo.mp4")
+        log("demo clip rendered")

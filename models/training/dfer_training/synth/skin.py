@@ -7,7 +7,8 @@ group of wrinkles that an expression folds (see WRINKLES); positive relief is a 
 """
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 WIDTH, HEIGHT = 320, 432
 WRINKLES = ("forehead", "glabella", "nasolabial-left", "nasolabial-right", "crow", "nose", "chin")
@@ -25,8 +26,8 @@ def paint(rng, tone, trait, lips, brow_colour, beard) -> np.ndarray:
     tone: linear RGB of the skin; trait: dict of phenotype values in 0..1; lips: RGB added by make-up or None;
     brow_colour: linear RGB; beard: 0 none .. 1 full.
     """
-    x, z = np.meshgrid(np.linspace(_X0, _X1, WIDTH), np.linspace(_Z0, _Z1, HEIGHT))
-    tone = np.asarray(tone)
+    x, z = np.meshgrid(np.linspace(_X0, _X1, WIDTH, dtype=np.float32), np.linspace(_Z0, _Z1, HEIGHT, dtype=np.float32))
+    tone = np.asarray(tone, np.float32)
     skin = np.repeat(tone[None, None], HEIGHT, 0).repeat(WIDTH, 1).copy()
     skin *= 1 + 0.10 * _noise(rng, 6)[..., None] + 0.06 * _noise(rng, 24)[..., None] + 0.04 * _noise(rng, 140)[..., None]
     red = np.array([1.08, 0.86, 0.84])
@@ -165,20 +166,7 @@ def _relief(strokes, width):
 
 
 def _blur(image, sigma):
-    radius = int(3 * sigma)
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        image = _convolve(image, kernel, axis)
-    return image
-
-
-def _convolve(image, kernel, axis):
-    radius = len(kernel) // 2
-    out = np.zeros_like(image)
-    for k, weight in enumerate(kernel):
-        out += weight * np.roll(image, k - radius, axis)
-    return out
+    return gaussian_filter(image.astype(np.float32), sigma, truncate=3)
 
 
 def _step(t):

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Stage `head`: trains the temporal head on cached embeddings of real faces (pseudo-clips) and of SynDFER."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import agreement, common, encoder, export, ferplus, head_measure, metrics, pseudo, sampling, syndfer, temporal
+from .nets import Encoder
+
+TOLERANCE = 1e-4
+
+
+def arguments(argv: list[str]):
+    p = common.parser("head", __doc__)
+    p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
+    p.add_argument("--encoder", type=Path, help="encoder checkpoint (default: WORK/encoder.pt)")
+    p.add_argument("--sequences", type=Path, help="SynDFER sequences (default: WORK/synth/seq)")
+    p.add_argument("--dataset", nargs=2, metavar=("KIND", "PATH"), help="train and evaluate on `dfew` or `ferv39k` at PATH instead")
+    p.add_argument("--fold", type=int, default=1, help="fold of DFEW, 1 to 5")
+    p.add_argument("--backbone", choices=["encoder", "resnet18"], default="encoder", help="with --dataset: the frame encoder or a 112x112 RGB ResNet-18")
+    p.add_argument("--epochs", type=int, default=30, help="with --dataset: passes over the training clips")
+    p.add_argument("--steps", type=int, default=3000)
+    p.add_argument("--batch", type=int, default=192)
+    p.add_argument("--rate", type=float, default=1e-3)
+    p.add_argument("--decay", type=float, default=0.05)
+    p.add_argument("--cap", type=int, default=3000, help="pictures of a class in the bank of real faces")
+    p.add_argument("--rendered", type=float, default=0.3, help="share of SynDFER windows in a batch")
+    p.add_argument("--test", action="store_true", help="also measure on the test splits: for a finished head, not for choosing one")
+    p.add_argument("--name", default="head")
+    return p.parse_args(argv)
+
+
+def load_encoder(path: Path, device) -> tuple[Encoder, str]:
+    """The averaged encoder of a checkpoint, and a short name of its weights for caches."""
+    state = common.load_checkpoint(common.need(path, "the encoder's checkpoint"))
+    network = Encoder().to(device, memory_format=torch.channels_last)
+    network.load_state_dict(state["average"])
+    digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in network.parameters())).hexdigest()
+    return network.eval(), digest[:12]
+
+
+def banks(args, network, key: str, device, log) -> dict:
+    """Real faces, encoded: a training bank, and all versions of every valid picture."""
+    root = args.ferplus or args.data / "ferplus"
+    out = {}
+    for split in ("train", "valid") + (("test",) if args.test else ()):
+        path = args.work / "banks" / f"{key}-{split}-{args.cap}-{args.seed}.pt"
+        if not path.exists():
+            faces = ferplus.load(root, split)
+            images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(args.seed),
+                                     0.85 if split == "train" else 1.0)
+            rows = pseudo.choose(faces.labels, args.cap, args.seed) if split == "train" else np.arange(len(faces.labels))
+            common.save_checkpoint(path, vars(pseudo.build(network, faces, images, rows, device, args.seed, log)))
+        out[split] = pseudo.Bank(**common.load_checkpoint(path))
+        log(f"bank {split}: {len(out[split].labels)} pictures x {pseudo.VERSIONS}")
+    return out
+
+
+def loss_of(head, batch, g, smooth: float = 0.02) -> torch.Tensor:
+    """Fused answer + 0.1 x synopsis answer + 0.1 x per-moment answers, for one random clip of every window."""
+    frames, length, truth, covered = batch
+    part = sampling.random_parts(g, len(frames))
+    goal = pseudo.target(truth, covered, length, part)
+    goal = goal * (1 - smooth) + smooth / goal.shape[1]
+    logits, long, short, _, moments = temporal.look_twice(head, frames, length, part, aux=True)
+    index = sampling.synopsis(length, part)
+    seen = 1 - torch.gather(covered, 1, index)
+    each = -(sampling.take(truth, index) * F.log_softmax(moments, 2)).sum(2)
+    each = (each * seen).sum() / seen.sum().clamp(min=1)
+    cost = lambda z: F.cross_entropy(z, goal)
+    return cost(logits) + 0.1 * cost(long) + 0.1 * cost(short) + 0.1 * each
+
+
+def fit(args, head, composer, sequences, device, log):
+    """Trains `head`; returns its running average, which is what is measured and shipped."""
+    decay = [p for p in head.parameters() if p.ndim > 1]
+    plain = [p for p in head.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": args.decay}, {"params": plain, "weight_decay": 0.0}], args.rate)
+    average, progress = common.Average(head, 0.998), common.Progress(log, args.name, args.steps)
+    rows = sequences.rows("train") if sequences is not None else None
+    running = None
+    for step in range(args.steps):
+        g = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * common.one_cycle(step, args.steps)
+        rendered = int(args.batch * args.rendered) if rows is not None else 0
+        batch = composer.draw(g, args.batch - rendered)
+        if rendered:
+            batch = tuple(torch.cat(pair) for pair in zip(batch, sequences.draw(g, rows, rendered)))
+        head.train()
+        loss = loss_of(head, batch, g)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 2.0)
+        optimiser.step()
+        average.update(head)
+        running = float(loss.detach()) if running is None else 0.98 * running + 0.02 * float(loss.detach())
+        progress.step(step + 1, f"loss {running:.4f}")
+    return average.network
+
+
+def write(args, head, features: int, temperature: float, gates: tuple, log) -> None:
+    """head.onnx, its hash and the calibration in model.toml, and the reference tensors."""
+    import onnx
+
+    folder = args.models / "expression"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "head.onnx"
+    onnx.save(temporal.graph(head, features), path)
+    rng = np.random.default_rng(0)
+    worst = 0.0
+    for batch in (2, 5):
+        inputs = {"synopsis": rng.gamma(0.5, 0.8, (batch, 16, features)).astype(np.float32), "detail": rng.gamma(0.5, 0.8, (batch, 4, 4, features)).astype(np.float32)}
+        with torch.no_grad():
+            logits, long, short, moments = head.eval()(*map(torch.from_numpy, inputs.values()))
+        expected = {"logits": logits.numpy(), "long": long.numpy(), "short": short.numpy(), "moments": moments.numpy()}
+        worst = max(worst, export.check(path, inputs, expected))
+        if batch == 2:
+            export.write_reference(args.models / "reference" / "head.json", inputs, expected)
+    toml = folder / "model.toml"
+    if toml.exists():
+        text = toml.read_text()
+        text = export.set_value(text, "calibration", "temperature", f"{temperature:.3f}")
+        text = export.set_value(text, "calibration", "min-agreement", f"{gates[0]:.2f}")
+        text = export.set_value(text, "calibration", "min-confidence", f"{gates[1]:.2f}")
+        text = export.set_value(text, "graphs.head", "file", '"head.onnx"')
+        text = export.set_value(text, "graphs.head", "sha256", f'"{export.digest(path)}"')
+        toml.write_text(text)
+    else:
+        log(f"{toml} is not there yet: run the stage `export` for the encoder, then this stage again")
+    log(f"head.onnx: {temporal.multiply_adds(head):.2f} M multiply-adds a clip, ONNX Runtime within {worst:.1e}")
+
+
+def main(argv: list[str]) -> None:
+    args = arguments(argv)
+    device = common.setup(args)
+    log = common.Log(args.work / f"{args.name}.log")
+    if args.dataset:
+        from . import dataset_run
+
+        return dataset_run.main(args, device, log)
+    network, key = load_encoder(args.encoder or args.work / "encoder.pt", device)
+    real = banks(args, network, key, device, log)
+    sequences = syndfer.load(args.sequences or args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
+    features = real["train"].embeddings.shape[2]
+    head = temporal.Head(features)
+    sample = real["train"].embeddings[:, 0].float()
+    head.start(sample.mean(0), sample.std(0) + 0.05, network.answer.weight.detach().float().cpu(), network.answer.bias.detach().float().cpu())
+    log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
+    head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
+    common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key})
+    temperature = head_measure.temperature(head, real["valid"], sequences)
+    figures, gates = head_measure.figures(head, real, sequences, temperature)
+    for line in head_measure.lines(figures):
+        log(line)
+    write(args, head, features, temperature, gates, log)
+    store(args.models / "metrics-head.json", "head", figures | {"command": "python -m dfer_training head", "seed": args.seed, "encoder": key})
+
+
+def store(path: Path, name: str, figures: dict) -> None:
+    """Sets one entry of the figures' file and keeps the others."""
+    whole = json.loads(path.read_text()) if path.exists() else {}
+    whole[name] = figures
+    path.write_text(json.dumps(whole, indent=1) + "\n")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MPL-2.0
+"""SynDFER for the temporal head: rendered sequences as cached embeddings with the truth of every frame."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import common, pseudo
+from .synth.stills import soft_target, split_of
+
+
+@dataclass
+class Sequences:
+    """embeddings [N, D] of all frames end to end, first and length [n], truth [N, 7], covered [N], labels, identity [n]."""
+
+    embeddings: torch.Tensor
+    first: torch.Tensor
+    length: torch.Tensor
+    truth: torch.Tensor
+    covered: torch.Tensor
+    labels: torch.Tensor
+    identity: np.ndarray
+
+    def rows(self, split: str) -> torch.Tensor:
+        """Indices of the sequences of `split`."""
+        return torch.from_numpy(np.flatnonzero(split_of(self.identity) == split))
+
+    def window(self, rows: torch.Tensor, offset: torch.Tensor, length: torch.Tensor, frames: int):
+        """Frames [B, frames, D], truth and covered of windows that begin `offset` frames into their sequences."""
+        t = torch.arange(frames)[None].minimum(length[:, None] - 1)
+        index = (self.first[rows] + offset)[:, None] + t
+        return self.embeddings[index].float(), self.truth[index], self.covered[index]
+
+    def draw(self, g: torch.Generator, rows: torch.Tensor, batch: int):
+        """As pseudo.Composer.draw: random windows of 0.8 to 2.56 s of random sequences among `rows`."""
+        pick = rows[torch.randint(len(rows), (batch,), generator=g)]
+        want = torch.randint(12, pseudo.FRAMES + 1, (batch,), generator=g)
+        want = torch.where(torch.rand(batch, generator=g) < 0.5, torch.full_like(want, pseudo.FRAMES), want)
+        length = torch.minimum(want, self.length[pick])
+        slack = (self.length[pick] - length + 1).float()
+        offset = (torch.rand(batch, generator=g) * slack).long()
+        frames, truth, covered = self.window(pick, offset, length, pseudo.FRAMES)
+        return frames, length, truth, covered
+
+
+def load(folder: Path, network, device, cache: Path, log, change=None) -> Sequences:
+    """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npz per part).
+
+    `change`: applied to the pictures (float [B, 1, S, S], 0..1) before encoding, for robustness figures.
+    """
+    parts = sorted(p for p in Path(folder).glob("part-*.npz") if "partial" not in p.name)
+    if not parts:
+        raise FileNotFoundError(f"no part-*.npz in {folder}: run the stage `render` first, or name the folder with --sequences")
+    columns = {key: [] for key in ("embeddings", "lengths", "weights", "occluded", "labels", "identity")}
+    progress = common.Progress(log, "encoding SynDFER", len(parts))
+    for i, path in enumerate(parts):
+        with np.load(path) as part:
+            for key in ("lengths", "weights", "occluded", "labels", "identity"):
+                columns[key].append(part[key])
+            kept = cache / path.name.replace(".npz", ".npy")
+            if kept.exists():
+                embeddings = np.load(kept)
+            else:
+                x = torch.from_numpy(part["images"])[:, None].float() / 255
+                x = change(x) if change else x
+                embeddings = pseudo.embed(network, x, device).half().numpy()
+                cache.mkdir(parents=True, exist_ok=True)
+                np.save(kept, embeddings)
+            columns["embeddings"].append(embeddings)
+        progress.step(i + 1)
+    whole = {key: np.concatenate(column) for key, column in columns.items()}
+    length = torch.from_numpy(whole["lengths"]).long()
+    # A blend is shown as its parts; what covers half of the face hides it.
+    truth = np.stack([soft_target(w) for w in whole["weights"]]).astype(np.float32)
+    return Sequences(
+        torch.from_numpy(whole["embeddings"]), torch.cumsum(length, 0) - length, length, torch.from_numpy(truth),
+        torch.from_numpy(np.clip(whole["occluded"] / 0.5, 0, 1).astype(np.float32)),
+        torch.from_numpy(whole["labels"]).long(), whole["identity"],
+    )

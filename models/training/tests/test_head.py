@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The temporal head: sampling as the runtime does it, agreement, targets, the exported graph."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from dfer_training import agreement, pseudo, sampling, temporal
+
+
+def test_key_moments_are_apart_in_order_and_always_enough():
+    # The cases of the runtime's own test.
+    pick = lambda scores, count: sampling.key_moments(torch.tensor([scores]), count)[0].tolist()
+    assert pick([0.0, 5.0, 4.9, 1.0, 3.0, 0.5, 0.2, 2.0], 3) == [1, 4, 7]
+    assert pick([1.0] * 16, 4) == [0, 2, 4, 6]
+    assert pick([3.0, 2.0, 1.0], 3) == [0, 1, 2]
+
+
+def test_synopsis_and_detail_stay_inside_the_part():
+    for n in (1, 5, 12, 39):
+        length = torch.tensor([n])
+        for part in sampling.PARTS:
+            p = torch.tensor([part])
+            index = sampling.synopsis(length, p)
+            low, high = part[0] * (n - 1), part[1] * (n - 1)
+            assert index.shape == (1, 16) and (index.diff() >= 0).all()
+            assert index.min() >= np.floor(low) and index.max() <= np.ceil(high)
+            detail = sampling.detail(length, p, index[:, [0, 4, 9, 15]])
+            assert detail.shape == (1, 4, 4) and detail.min() >= np.floor(low) and detail.max() <= np.ceil(high)
+            if n == 39:
+                assert (detail.diff(dim=2) == 1).all()
+
+
+def test_synopsis_times_by_hand():
+    # 39 frames, whole window: step 38 / 16 = 2.375.
+    index = sampling.synopsis(torch.tensor([39]), torch.tensor([[0.0, 1.0, 0.0]]))[0]
+    assert index[:5].tolist() == [0, 2, 5, 7, 9]
+
+
+def test_agreement_by_hand():
+    same = np.full((1, 5, 7), 1 / 7)
+    assert agreement.agreement(same)[0] == pytest.approx(1)
+    apart = np.zeros((1, 2, 7))
+    apart[0, 0, 0] = apart[0, 1, 3] = 1
+    assert agreement.agreement(apart)[0] == pytest.approx(0)
+    half = np.array([[[1, 0], [0.5, 0.5]]])
+    # JSD of (1, 0) and (1/2, 1/2) is 0.311 bits.
+    assert agreement.agreement(half)[0] == pytest.approx(1 - 0.31128, abs=1e-4)
+
+
+def test_verdicts_tell_three_kinds_apart():
+    sure = lambda k: np.tile(np.where(np.arange(7) == k, 0.94, 0.01), (5, 1))
+    torn = np.stack([sure(k)[0] for k in (0, 1, 2, 0, 3)])
+    p = np.stack([sure(0)] * 6 + [sure(1)] * 3 + [torn] * 3)
+    verdict, _, _ = agreement.verdicts(p, np.zeros(12, int))
+    assert verdict.tolist() == [agreement.CLEAN] * 6 + [agreement.NOISY] * 3 + [agreement.HARD] * 3
+    evidence = agreement.evidence(p, np.zeros(12, int))
+    assert evidence[6:9].min() > evidence[9:].max() > evidence[:6].max()
+
+
+def test_otsu_splits_two_heaps():
+    rng = np.random.default_rng(0)
+    t = agreement.otsu(np.concatenate([rng.normal(0.3, 0.05, 500), rng.normal(0.9, 0.03, 300)]))
+    assert 0.45 < t < 0.82
+    with pytest.raises(ValueError, match="no values"):
+        agreement.otsu(np.array([]))
+
+
+def test_target_follows_key_frames_and_goes_blank_when_covered():
+    truth = torch.zeros(1, 20, 7)
+    truth[:, :12, 2] = 1
+    truth[:, 12:, 0] = 1
+    whole = torch.tensor([[0.0, 1.0, 0.0]])
+    goal = pseudo.target(truth, torch.zeros(1, 20), torch.tensor([20]), whole)[0]
+    assert goal.sum() == pytest.approx(1, abs=1e-5) and goal[0] > 0.7
+    early = pseudo.target(truth, torch.zeros(1, 20), torch.tensor([20]), torch.tensor([[0.0, 0.5, 0.0]]))[0]
+    assert early[2] > 0.95
+    hidden = pseudo.target(truth, torch.ones(1, 20), torch.tensor([20]), whole)[0]
+    assert hidden.max() < 0.3
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_exported_graph_equals_the_network(batch):
+    torch.manual_seed(1)
+    head = temporal.Head(32, width=16, move=8).eval()
+    for p in head.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    head.mean.uniform_(-1, 1), head.scale.uniform_(0.5, 2)
+    synopsis, detail = torch.randn(batch, 16, 32), torch.randn(batch, 4, 4, 32)
+    session = onnxruntime.InferenceSession(temporal.graph(head, 32).SerializeToString())
+    found = session.run(["logits", "long", "short", "moments"], {"synopsis": synopsis.numpy(), "detail": detail.numpy()})
+    with torch.no_grad():
+        for a, b in zip(found, head(synopsis, detail)):
+            assert a.shape == tuple(b.shape) and np.abs(a - b.numpy()).max() < 1e-4
+        # The moments are known before the detail is.
+        other = session.run(["moments"], {"synopsis": synopsis.numpy(), "detail": 0 * detail.numpy()})[0]
+        assert np.array_equal(other, found[3])
+
+
+def test_single_stream_head_cannot_be_exported():
+    with pytest.raises(ValueError, match="dual-stream"):
+        temporal.graph(temporal.Head(32, dual=False), 32)
+
+
+def test_composed_windows_are_distributions_of_the_right_shape():
+    g = torch.Generator().manual_seed(0)
+    rows = 40
+    votes = torch.eye(7)[torch.arange(rows) % 7]
+    bank = pseudo.Bank(torch.rand(rows, pseudo.VERSIONS, 8).half(), votes, torch.arange(rows) % 7, np.arange(rows))
+    frames, length, truth, covered = pseudo.Composer(bank).draw(g, 64)
+    assert frames.shape == (64, pseudo.FRAMES, 8) and truth.shape == (64, pseudo.FRAMES, 7)
+    assert torch.allclose(truth.sum(2), torch.ones(64, pseudo.FRAMES), atol=1e-5)
+    assert length.min() >= 12 and length.max() == pseudo.FRAMES
+    assert covered.min() >= 0 and covered.max() <= 1 and 0.02 < covered.mean() < 0.6
+    again = pseudo.Composer(bank).draw(torch.Generator().manual_seed(0), 64)
+    assert torch.equal(again[0], frames)
