@@ -5,6 +5,7 @@
 //! [`models`] is the way in: it opens what `model.toml` describes ([`contract`], [`package`]) or
 //! what is built in, loads it with a [`graph::Backend`] and shares it within the process.
 
+mod built_in;
 mod checks;
 pub mod clip;
 pub mod contract;

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use once_cell::sync::OnceCell;
 
+use super::built_in::{BuiltIn, DETECTOR};
 use super::clip::ClipNetwork;
 use super::contract::Kind;
 use super::detector::Detector;
@@ -29,7 +30,7 @@ pub fn detector(
     path: Option<&Path>,
 ) -> Result<Arc<dyn FaceDetector>, Error> {
     static LOADED: Shared<dyn FaceDetector> = LazyLock::new(Mutex::default);
-    let package = open(path, BUILT_IN_DETECTOR)?;
+    let package = open(path, Some(&DETECTOR))?;
     let key = (backend.name().to_owned(), package.content.clone(), 0);
     Ok(shared(&LOADED, key, || Ok(Box::new(Detector::load(&**backend, &package)?)))?)
 }
@@ -42,7 +43,7 @@ pub fn expression(
     clips: usize,
 ) -> Result<Arc<dyn ExpressionNetwork>, Error> {
     static LOADED: Shared<dyn ExpressionNetwork> = LazyLock::new(Mutex::default);
-    let package = open(path, BUILT_IN_EXPRESSION)?;
+    let package = open(path, None)?;
     let key = (backend.name().to_owned(), package.content.clone(), clips);
     let load = || -> Result<Box<dyn ExpressionNetwork>, Error> {
         match &package.description.kind {
@@ -59,22 +60,20 @@ pub fn expression(
 /// What the model of that path is, or the built-in expression network. Reads and verifies every
 /// file of it; whether a backend can run it is told by loading it.
 pub fn describe(path: Option<&Path>) -> Result<ModelInfo, Error> {
-    Ok(ModelInfo::new(&open(path, BUILT_IN_EXPRESSION)?))
+    Ok(ModelInfo::new(&open(path, None)?))
 }
 
 /// What the built-in face detector is.
 pub fn describe_detector() -> Result<ModelInfo, Error> {
-    Ok(ModelInfo::new(&open(None, BUILT_IN_DETECTOR)?))
+    Ok(ModelInfo::new(&open(None, Some(&DETECTOR))?))
 }
 
-const BUILT_IN_DETECTOR: &str = "built-in face detector";
-const BUILT_IN_EXPRESSION: &str = "built-in expression network";
-
-fn open(path: Option<&Path>, built_in: &str) -> Result<Package, Error> {
-    match path {
-        Some(path) => Package::open(path),
-        None => Err(Error::Model {
-            model: built_in.to_owned(),
+fn open(path: Option<&Path>, built_in: Option<&BuiltIn>) -> Result<Package, Error> {
+    match (path, built_in) {
+        (Some(path), _) => Package::open(path),
+        (None, Some(model)) => Package::built_in(model),
+        (None, None) => Err(Error::Model {
+            model: "built-in expression network".to_owned(),
             reason: "it is not part of this build; give the path of a model".to_owned(),
         }),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::built_in::BuiltIn;
 use super::contract::{Description, GraphFile, Kind};
 use crate::core::Error;
 
@@ -39,13 +40,6 @@ pub struct GraphBytes {
     pub onnx: Cow<'static, [u8]>,
 }
 
-/// A model that is part of the library.
-pub struct BuiltIn {
-    pub toml: &'static str,
-    /// File names as in the `model.toml`, and what they hold.
-    pub files: &'static [(&'static str, &'static [u8])],
-}
-
 impl Package {
     /// Opens a `model.toml`, or the one in a folder, and the graphs beside it.
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -74,7 +68,8 @@ impl Package {
     }
 
     /// Opens a model that is part of the library.
-    pub fn built_in(label: &str, model: &BuiltIn) -> Result<Self, Error> {
+    pub fn built_in(model: &BuiltIn) -> Result<Self, Error> {
+        let label = model.label;
         Self::assemble(label, model.toml, |graph| {
             let found = model.files.iter().find(|(name, _)| *name == graph.file);
             let (name, bytes) = found.ok_or_else(|| Error::Model {

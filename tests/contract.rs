@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Models that break the contract: every one is refused with a message that says what is wrong.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::folder::{self, Folder};
+use common::onnx::Graph;
+use gstdfer::core::Error;
+use gstdfer::runtime::graph::Backend;
+use gstdfer::runtime::models;
+use gstdfer::runtime::tract::Tract;
+
+fn load(path: &Path) -> Result<(), Error> {
+    let backend: Arc<dyn Backend> = Arc::new(Tract);
+    models::expression(&backend, Some(path), 2).map(drop)
+}
+
+/// Loading that folder fails with that text.
+#[track_caller]
+fn refused(folder: &Folder, want: &str) {
+    let error = load(folder.path()).expect_err(want);
+    assert_eq!(folder.told(error), want);
+}
+
+/// Same, for the part after `model DIR/model.toml does not fit: `.
+#[track_caller]
+fn misfit(folder: &Folder, want: &str) {
+    refused(folder, &format!("model DIR/model.toml does not fit: {want}"));
+}
+
+#[track_caller]
+fn misfit_detector(folder: &Folder, want: &str) {
+    let backend: Arc<dyn Backend> = Arc::new(Tract);
+    let error = models::detector(&backend, Some(folder.path())).map(drop).expect_err(want);
+    assert_eq!(folder.told(error), format!("model DIR/model.toml does not fit: {want}"));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = folder::factored();
+    let why = |path: &Path| folder.told(load(path).unwrap_err());
+    assert_eq!(
+        why(&folder.file("nothing.toml")),
+        "cannot read DIR/nothing.toml: there is no such file; a model is a model.toml with its graphs beside it"
+    );
+    assert_eq!(
+        why(&folder.file("encoder.onnx")),
+        "cannot read DIR/encoder.onnx: this is a graph; give the model.toml that describes it, or its folder"
+    );
+    fs::create_dir(folder.file("empty")).unwrap();
+    assert_eq!(
+        why(&folder.file("empty")),
+        "cannot read DIR/empty/model.toml: there is no such file; a model is a model.toml with its graphs \
+         beside it"
+    );
+    fs::create_dir(folder.file("empty/model.toml")).unwrap();
+    assert_eq!(
+        why(&folder.file("empty")),
+        "cannot read DIR/empty/model.toml: it is a folder where a file should be; a model is a model.toml \
+         with its graphs beside it"
+    );
+    fs::write(folder.file("binary.toml"), b"name = \"\xff\xfe\"").unwrap();
+    assert_eq!(
+        why(&folder.file("binary.toml")),
+        "cannot read DIR/binary.toml: it is not UTF-8 text from byte 8 on"
+    );
+    fs::write(folder.file("long.toml"), "#".repeat(65537)).unwrap();
+    assert_eq!(
+        why(&folder.file("long.toml")),
+        "cannot read DIR/long.toml: it is larger than the 65536 bytes that are accepted; a model is a \
+         model.toml with its graphs beside it"
+    );
+    fs::write(folder.file("none.toml"), "").unwrap();
+    assert_eq!(
+        why(&folder.file("none.toml")),
+        "cannot read DIR/none.toml: it is empty; a model is a model.toml with its graphs beside it"
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn things_that_are_no_files() {
+    assert_eq!(
+        load(Path::new("/dev/zero")).unwrap_err().to_string(),
+        "cannot read /dev/zero: it is not a regular file; a model is a model.toml with its graphs beside it"
+    );
+    let (folder, elsewhere) = (folder::factored(), folder::factored());
+    fs::remove_file(folder.file("head.onnx")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.file("head.onnx"), folder.file("head.onnx")).unwrap();
+    refused(
+        &folder,
+        "cannot read DIR/head.onnx: it is a link to a place outside the model's folder; put the file itself \
+         there",
+    );
+}
+
+#[test]
+fn graphs_that_are_not_the_ones_described() {
+    let folder = folder::factored();
+    fs::remove_file(folder.file("head.onnx")).unwrap();
+    refused(&folder, "cannot read DIR/head.onnx: there is no such file; DIR/model.toml names it");
+    fs::create_dir(folder.file("head.onnx")).unwrap();
+    refused(
+        &folder,
+        "cannot read DIR/head.onnx: it is a folder where a file should be; DIR/model.toml names it",
+    );
+
+    let folder = folder::factored();
+    let mut bytes = fs::read(folder.file("head.onnx")).unwrap();
+    let good = folder::sha256(&bytes);
+    bytes.pop();
+    fs::write(folder.file("head.onnx"), &bytes).unwrap();
+    let found = folder::sha256(&bytes);
+    misfit(
+        &folder,
+        &format!(
+            "head.onnx has the SHA-256 {found}, but {good} is written down; put back the file that belongs to \
+             this model, or correct sha256 if you changed it yourself"
+        ),
+    );
+}
+
+#[test]
+fn text_that_is_not_the_schema() {
+    let edited = |from, to| folder::factored().edited(from, to);
+    misfit(
+        &edited("dfer-model/1", "dfer-model/2"),
+        "schema is \"dfer-model/2\", only \"dfer-model/1\" is understood",
+    );
+    misfit(
+        &edited("schema = \"dfer-model/1\"", ""),
+        "schema is missing; write schema = \"dfer-model/1\"",
+    );
+    misfit(
+        &edited("\"factored\"", "\"frames\""),
+        "kind is \"frames\", it can be \"factored\", \"clip\" or \"detector\"",
+    );
+    misfit(
+        &edited("kind = \"factored\"", ""),
+        "kind is missing; it can be \"factored\", \"clip\" or \"detector\"",
+    );
+    misfit(
+        &edited("size = 16", "size = 16\ncolour = \"red\""),
+        "line 8: unknown field `colour`, expected one of `size`, `channels`, `mean`, `std`, `layout`",
+    );
+    misfit(&edited("rate = 15.0", ""), "line 17: missing field `rate`");
+    misfit(
+        &edited("name = \"tiny\"", "name = 7"),
+        "line 3: invalid type: integer `7`, expected a string",
+    );
+    misfit(&edited("\"NCHW\"", "\"NHWC\""), "line 11: unknown variant `NHWC`, expected `NCHW`");
+    misfit(&edited("[crop]", "[crop"), "line 13: unclosed table, expected `]`");
+    misfit(
+        &folder::clip("BTCHW").edited("\"BTCHW\"", "\"TBCHW\""),
+        "line 11: unknown variant `TBCHW`, expected `BTCHW` or `BCTHW`",
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    for (from, to, want) in [
+        ("\"tiny\"", "\"a b\"", "name: \"a b\" is not 1 to 64 letters, digits and any of - _ . +"),
+        ("\"sad\"", "\"happy\"", "classes: \"happy\" is there twice"),
+        ("\"sad\"", "\"\"", "classes: \"\" is not 1 to 64 bytes of plain text"),
+        ("\"happy\", \"sad\", ", "", "number of classes: 1 is not from 2 to 64"),
+        ("size = 16", "size = 0", "[input] size: 0 is not from 16 to 1024"),
+        ("mean = [0.5]", "mean = [nan]", "[input] mean: NaN is not from -10 to 10"),
+        (
+            "mean = [0.5]",
+            "mean = []",
+            "[input] mean: it has 0 values, one for each of 1 channels is wanted",
+        ),
+        ("std = [0.5]", "std = [0.0]", "[input] std: 0 is not from 0.0001 to 10"),
+        ("[0.3, 0.4]", "[0.3, inf]", "[crop] template: inf is not from -1 to 2"),
+        (
+            "[0.1, 0.0, 0.8, 1.0]",
+            "[0.1, 0.0, 0.0, 1.0]",
+            "[crop] box (width, height): 0 is not from 0.05 to 3",
+        ),
+        ("rate = 15.0", "rate = 500.0", "[sampling] rate: 500 is not from 1 to 60"),
+        ("window = 2.56", "window = -1.0", "[sampling] window: -1 is not from 0.2 to 30"),
+        (
+            "synopsis = 4",
+            "synopsis = 1",
+            "[sampling] synopsis: 1 is not from 2 to 256; [sampling] moments: 2 is not from 0 to 1",
+        ),
+        (
+            "moments = 2",
+            "moments = 0",
+            "[sampling] moments: 0 leaves the head without detail; write 1 or more",
+        ),
+        ("moments = 2", "moments = 5", "[sampling] moments: 5 is not from 0 to 4"),
+        ("detail = 2", "detail = 0", "[sampling] detail: 0 is not from 1 to 64"),
+        (
+            "temperature = 1.5",
+            "temperature = 0.0",
+            "[calibration] temperature: 0 is not from 0.01 to 100",
+        ),
+        (
+            "min-agreement = 0.6",
+            "min-agreement = 1.5",
+            "[calibration] min-agreement: 1.5 is not from 0 to 1",
+        ),
+        (
+            "min-confidence = 0.4",
+            "min-confidence = -0.5",
+            "[calibration] min-confidence: -0.5 is not from 0 to 1",
+        ),
+        (
+            "\"head.onnx\"",
+            "\"../head.onnx\"",
+            "[graphs.head] file: \"../head.onnx\" is not a path inside the folder of the model.toml",
+        ),
+        (
+            "\"head.onnx\"",
+            "\"/etc/passwd\"",
+            "[graphs.head] file: \"/etc/passwd\" is not a path inside the folder of the model.toml",
+        ),
+        (
+            "[[0.3, 0.4], [0.7, 0.4]",
+            "[[0.7, 0.4], [0.3, 0.4]",
+            "[crop] template: it takes eye left, eye right, nose, mouth left, mouth right as seen in the \
+             picture, the left ones with the smaller x",
+        ),
+    ] {
+        misfit(&folder::factored().edited(from, to), want);
+    }
+    let hash = folder::sha256(&fs::read(folder::factored().file("head.onnx")).unwrap());
+    misfit(
+        &folder::factored().edited(&hash, "0123"),
+        "[graphs.head] sha256: \"0123\" is not 64 hex digits, as sha256sum prints them",
+    );
+    misfit(
+        &folder::factored().edited("size = 16", "size = 8").edited("rate = 15.0", "rate = 0.0"),
+        "[input] size: 8 is not from 16 to 1024; [sampling] rate: 0 is not from 1 to 60",
+    );
+}
+
+#[test]
+fn clips_and_detectors_out_of_range() {
+    misfit(
+        &folder::clip("BTCHW").edited("frames = 6", "frames = 16"),
+        "[sampling] synopsis + moments x detail: 4 + 1 x 2 is 6, but frames is 16",
+    );
+    misfit(
+        &folder::clip("BTCHW").edited("moments = 1", "moments = 9223372036854775807"),
+        "[sampling] synopsis + moments x detail: 4 + 9223372036854775807 x 2 is 18446744073709551615, but \
+         frames is 6; [sampling] moments: 9223372036854775807 is not from 0 to 4",
+    );
+    misfit(
+        &folder::clip("BTCHW").edited("\"frames\"", "\"\""),
+        "[graphs.clip] input: it must be the name of the graph's input",
+    );
+    let detector = |from, to| folder::detector().edited(from, to);
+    misfit_detector(
+        &detector("strides = [8]", "strides = [8, 12]"),
+        "strides: [8, 12] are not powers of two from 2 to 128 in rising order",
+    );
+    misfit_detector(
+        &detector("[32, 64]", "[36, 64]"),
+        "[input] size: 36 is no multiple of the stride 8",
+    );
+    misfit_detector(
+        &detector("track-size = 32", "track-size = 9000"),
+        "[input] track-size: 9000 is not from 32 to 4096",
+    );
+    misfit_detector(
+        &detector("score-threshold = 0.5", "score-threshold = 2"),
+        "score-threshold: 2 is not from 0.01 to 1",
+    );
+}
+
+#[test]
+fn a_model_in_the_wrong_place() {
+    misfit(
+        &folder::detector(),
+        "kind is \"detector\", an expression model (\"factored\" or \"clip\") is wanted here",
+    );
+    misfit_detector(&folder::factored(), "kind is \"factored\", a detector is wanted here");
+}
+
+/// Refused because of that graph.
+#[track_caller]
+fn graph_refused(file: &str, onnx: &[u8], want: &str) {
+    let folder = folder::factored().with_graph(file, onnx);
+    refused(&folder, &format!("model DIR/{file} does not fit: {want}"));
+}
+
+#[test]
+fn graphs_that_do_not_fit() {
+    let encoder = || Graph::default().input("face", &[1, 1, 16, 16]);
+    graph_refused(
+        "encoder.onnx",
+        b"not a graph at all",
+        "this is not an ONNX file, or one that was cut short",
+    );
+    let whole = folder::tiny_encoder().finish();
+    graph_refused(
+        "encoder.onnx",
+        &whole[..whole.len() / 2],
+        "this is not an ONNX file, or one that was cut short",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &encoder().output("vector", &[1, 8]).node("Flatten", &["face"], "vector").finish(),
+        "the graph has no output `embedding`, its outputs are [\"vector\"]",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &Graph::default()
+            .input("image", &[1, 1, 16, 16])
+            .output("embedding", &[1, 256])
+            .node("Flatten", &["image"], "embedding")
+            .finish(),
+        "the graph has no input `face`, its inputs are [\"image\"]",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &encoder()
+            .input("age", &[1])
+            .output("embedding", &[1, 256])
+            .node("Flatten", &["face"], "embedding")
+            .finish(),
+        "the graph has the inputs [\"face\", \"age\"], [\"face\"] are wanted",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &Graph::default()
+            .input("face", &[1, 3, 48, 48])
+            .output("embedding", &[1, 6912])
+            .node("Flatten", &["face"], "embedding")
+            .finish(),
+        "input `face` is 1,3,48,48,F32 in the graph, 1,1,16,16,F32 is wanted",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &Graph::default()
+            .input("face", &[1, 256])
+            .output("embedding", &[1, 256])
+            .node("Relu", &["face"], "embedding")
+            .finish(),
+        "input `face` is 1,256,F32 in the graph, 1,1,16,16,F32 is wanted",
+    );
+    graph_refused(
+        "encoder.onnx",
+        &encoder()
+            .output("embedding", &[1, 1, 16, 16])
+            .node("Relu", &["face"], "embedding")
+            .finish(),
+        "output `embedding` has the shape [1, 1, 16, 16], [1, 1] is wanted",
+    );
+    // Embeddings of a width that the head does not take.
+    let folder = folder::factored().with_graph(
+        "encoder.onnx",
+        &encoder().output("embedding", &[1, 256]).node("Flatten", &["face"], "embedding").finish(),
+    );
+    refused(
+        &folder,
+        "model DIR/head.onnx does not fit: input `synopsis` is synopsis_0,4,8,F32 in the graph, 2,4,256,F32 \
+         is wanted",
+    );
+}
+
+#[test]
+fn heads_that_break_the_rules() {
+    let foreknowing = folder::head_without_moments().constant("spread", &[8, 4], &[1.0; 32]).node(
+        "MatMul",
+        &["movement", "spread"],
+        "moments",
+    );
+    graph_refused(
+        "head.onnx",
+        &foreknowing.finish(),
+        "output `moments` depends on `detail`; it may depend on `synopsis` only",
+    );
+    let fixed = Graph::default()
+        .input("synopsis", &[1, 4, 8])
+        .input("detail", &[1, 2, 2, 8])
+        .output("logits", &[1, 3])
+        .node("Flatten", &["synopsis"], "logits")
+        .finish();
+    graph_refused(
+        "head.onnx",
+        &fixed,
+        "input `synopsis` is 1,4,8,F32 in the graph, 2,4,8,F32 is wanted",
+    );
+}
+
+/// What a hostile or broken file can hold must not end the process.
+#[test]
+fn graphs_that_upset_the_runtime() {
+    for onnx in [
+        // An output that no node makes.
+        Graph::default().input("face", &[1, 1, 16, 16]).output("embedding", &[1, 8]).finish(),
+        // An operator that nobody has heard of.
+        Graph::default()
+            .input("face", &[1, 1, 16, 16])
+            .output("embedding", &[1, 8])
+            .node("Frobnicate", &["face"], "embedding")
+            .finish(),
+        // Shapes that do not go together.
+        Graph::default()
+            .input("face", &[1, 1, 16, 16])
+            .output("embedding", &[1, 8])
+            .constant("w", &[3, 5], &[0.0; 15])
+            .node("MatMul", &["face", "w"], "embedding")
+            .finish(),
+        // A circle.
+        Graph::default()
+            .input("face", &[1, 1, 16, 16])
+            .output("embedding", &[1, 8])
+            .node("Add", &["face", "b"], "embedding")
+            .node("Relu", &["embedding"], "b")
+            .finish(),
+        // A constant that does not hold what its shape promises.
+        Graph::default()
+            .input("face", &[1, 1, 16, 16])
+            .output("embedding", &[1, 8])
+            .constant("w", &[1 << 20, 1 << 20], &[0.0; 4])
+            .node("Add", &["face", "w"], "embedding")
+            .finish(),
+    ] {
+        let folder = folder::factored().with_graph("encoder.onnx", &onnx);
+        let told = folder.told(load(folder.path()).unwrap_err());
+        assert!(told.starts_with("model DIR/encoder.onnx does not fit: "), "{told}");
+        assert!(told.len() < 500 && !told.contains('\n'), "{told}");
+    }
+}
+
+#[test]
+fn answers_that_are_no_numbers() {
+    let onnx = Graph::default()
+        .input("face", &[1, 1, 16, 16])
+        .output("embedding", &[1, 256])
+        .constant("zero", &[1], &[0.0])
+        .node("Flatten", &["face"], "flat")
+        .node("Div", &["flat", "zero"], "embedding")
+        .finish();
+    let folder = folder::factored().with_graph("encoder.onnx", &onnx);
+    refused(
+        &folder,
+        "network DIR/encoder.onnx failed: 256 of 256 values of output `embedding` are not finite numbers",
+    );
+}
+
+#[test]
+fn descriptions_for_people() {
+    let folder = folder::factored();
+    let info = models::describe(Some(folder.path())).unwrap();
+    let hash = folder::sha256(
+        &[
+            fs::read(folder.file("encoder.onnx")).unwrap(),
+            fs::read(folder.file("head.onnx")).unwrap(),
+        ]
+        .concat(),
+    );
+    assert_eq!(info.model, format!("tiny@{}", &hash[..12]));
+    let json = serde_json::to_value(&info).unwrap();
+    assert_eq!(json["kind"], "factored");
+    assert_eq!(json["classes"][2], "neutral");
+    assert_eq!(json["graphs"][1]["file"], "head.onnx");
+    assert_eq!(json["inputs"][0]["shape"], serde_json::json!([1, 1, 16, 16]));
+    assert_eq!(json["sampling"]["window"], 2.56);
+    assert_eq!(json["calibration"]["temperature"], 1.5);
+    assert!(json.get("score-threshold").is_none());
+
+    let info = models::describe(Some(folder::clip("BCTHW").path())).unwrap();
+    assert_eq!((info.inputs[0].layout, &*info.inputs[0].shape), ("BCTHW", &[1, 3, 6, 16, 16][..]));
+    let info = models::describe(Some(folder::detector().path())).unwrap();
+    assert_eq!(info.inputs[1].shape, [1, 3, 32, 32]);
+    assert_eq!(info.score_threshold, Some(0.5));
+}
