@@ -208,5 +208,5 @@ fn affinity(expected: &Rect, found: &Rect) -> Option<f32> {
     let (a, b) = (expected.center(), found.center());
     let distance = (a.x - b.x).hypot(a.y - b.y) / expected.h.max(found.h);
     let ratio = expected.h.max(found.h) / expected.h.min(found.h);
-    (distance <= NEAR && ratio <= ALIKE).then(|| 1.0 - distance)
+    (distance <= NEAR && ratio <= ALIKE).then_some(1.0 - distance)
 }
