@@ -13,6 +13,7 @@ STAGES = {
     "render": ("synth", "render SynDFER: clips and stills of moving heads"),
     "encoder": ("encoder", "train the frame encoder on FER+ and rendered stills"),
     "head": ("head", "train the temporal head on cached embeddings"),
+    "head-study": ("noise_study", "what dual stream, key re-sampling and agreement earn under label noise, on SynDFER"),
     "evaluate": ("evaluate", "measure every network and write models/metrics.json"),
     "export": ("export", "write the ONNX graphs, model.toml files and reference tensors"),
 }
@@ -20,7 +21,7 @@ STAGES = {
 
 def usage() -> str:
     lines = ["usage: python -m dfer_training STAGE [options]   (STAGE --help lists its options)", ""]
-    lines += [f"  {name:10} {what}" for name, (_, what) in STAGES.items()]
+    lines += [f"  {name:12} {what}" for name, (_, what) in STAGES.items()]
     return "\n".join(lines)
 
 
