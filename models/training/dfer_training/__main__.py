@@ -14,6 +14,7 @@ STAGES = {
     "encoder": ("encoder", "train the frame encoder on FER+ and rendered stills"),
     "head": ("head", "train the temporal head on cached embeddings"),
     "head-study": ("noise_study", "what dual stream, key re-sampling and agreement earn under label noise, on SynDFER"),
+    "head-robustness": ("head_robust", "the whole classifier under disturbances"),
     "head-footage": ("timeline", "what the shipped networks say over videos"),
     "evaluate": ("evaluate", "measure every network and write models/metrics.json"),
     "export": ("export", "write the ONNX graphs, model.toml files and reference tensors"),
@@ -22,7 +23,7 @@ STAGES = {
 
 def usage() -> str:
     lines = ["usage: python -m dfer_training STAGE [options]   (STAGE --help lists its options)", ""]
-    lines += [f"  {name:13} {what}" for name, (_, what) in STAGES.items()]
+    lines += [f"  {name:16} {what}" for name, (_, what) in STAGES.items()]
     return "\n".join(lines)
 
 

@@ -13,7 +13,8 @@ from .synth.stills import soft_target, split_of
 
 @dataclass
 class Sequences:
-    """embeddings [N, D] of all frames end to end, first and length [n], truth [N, 7], covered [N], labels, identity [n]."""
+    """embeddings [N, D] of all frames end to end, first and length [n], truth [N, 7], covered [N], labels, identity [n],
+    angles [N, 3] yaw, pitch, roll (radians)."""
 
     embeddings: torch.Tensor
     first: torch.Tensor
@@ -22,6 +23,7 @@ class Sequences:
     covered: torch.Tensor
     labels: torch.Tensor
     identity: np.ndarray
+    angles: torch.Tensor
 
     def rows(self, split: str) -> torch.Tensor:
         """Indices of the sequences of `split`."""
@@ -45,25 +47,30 @@ class Sequences:
         return frames, length, truth, covered
 
 
-def load(folder: Path, network, device, cache: Path, log, change=None) -> Sequences:
+def load(folder: Path, network, device, cache: Path, log, change=None, only: str | None = None) -> Sequences:
     """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npz per part).
 
-    `change`: applied to the pictures (float [B, 1, S, S], 0..1) before encoding, for robustness figures.
+    `only`: leave out the sequences of the other splits. `change`: applied to the pictures (float [B, 1, S, S], 0..1) before encoding, for robustness figures.
     """
     parts = sorted(p for p in Path(folder).glob("part-*.npz") if "partial" not in p.name)
     if not parts:
         raise FileNotFoundError(f"no part-*.npz in {folder}: run the stage `render` first, or name the folder with --sequences")
-    columns = {key: [] for key in ("embeddings", "lengths", "weights", "occluded", "labels", "identity")}
+    columns = {key: [] for key in ("embeddings", "lengths", "weights", "occluded", "labels", "identity", "angles")}
     progress = common.Progress(log, "encoding SynDFER", len(parts))
     for i, path in enumerate(parts):
         with np.load(path) as part:
-            for key in ("lengths", "weights", "occluded", "labels", "identity"):
-                columns[key].append(part[key])
+            chosen = np.ones(len(part["labels"]), bool) if only is None else split_of(part["identity"]) == only
+            each = np.repeat(chosen, part["lengths"])
+            for key in ("lengths", "labels", "identity"):
+                columns[key].append(part[key][chosen])
+            for key in ("weights", "occluded", "angles"):
+                columns[key].append(part[key][each])
             kept = cache / path.name.replace(".npz", ".npy")
             if kept.exists():
                 embeddings = np.load(kept)
+                embeddings = embeddings[each] if len(embeddings) == len(each) else embeddings
             else:
-                x = torch.from_numpy(part["images"])[:, None].float() / 255
+                x = torch.from_numpy(part["images"][each])[:, None].float() / 255
                 x = change(x) if change else x
                 embeddings = pseudo.embed(network, x, device).half().numpy()
                 cache.mkdir(parents=True, exist_ok=True)
@@ -78,4 +85,5 @@ def load(folder: Path, network, device, cache: Path, log, change=None) -> Sequen
         torch.from_numpy(whole["embeddings"]), torch.cumsum(length, 0) - length, length, torch.from_numpy(truth),
         torch.from_numpy(np.clip(whole["occluded"] / 0.5, 0, 1).astype(np.float32)),
         torch.from_numpy(whole["labels"]).long(), whole["identity"],
+        torch.from_numpy(whole["angles"]),
     )
