@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from . import CLASSES
+from . import CLASSES, card_head
 from .common import MODELS, need
 
 
@@ -89,7 +89,7 @@ def footage(m: dict) -> str:
 
 TABLES = {"detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
           "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
-          "encoder-robustness": encoder_robustness, "footage": footage}
+          "encoder-robustness": encoder_robustness, "footage": footage} | card_head.TABLES
 
 
 def fill(text: str, metrics: dict, tables: dict = TABLES) -> str:
@@ -113,6 +113,9 @@ def main() -> None:
     args = p.parse_args()
     card = args.models / "README.md"
     metrics = json.loads(need(args.models / "metrics.json", "the figures").read_text())
+    # The head's stages keep a file of their own; "footage" stands in both.
+    head = json.loads(need(args.models / "metrics-head.json", "the head's figures").read_text())
+    metrics |= {("head-footage" if key == "footage" else key): value for key, value in head.items()}
     card.write_text(fill(need(card, "the model card").read_text(), metrics))
 
 

@@ -69,7 +69,7 @@ def robustness(m: dict) -> str:
 
 
 def footage(m: dict) -> str:
-    f, rows = m["footage"], []
+    f, rows = m["head-footage"], []
     for name, v in f["videos"].items():
         for s in v["spans"]:
             rows.append([name, f"{s['label']}, {s['from']:g} to {s['to']:g} s", s["decisions"], percent(s["right"], 0), percent(s["held-back"], 0)])
