@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Aligns FER+: our detector finds the landmarks, their mean becomes the template of the live crop.
 
-FER+ pictures are tight crops, so each is set into a wider canvas first, in several ways; the answers of all ways
+FER+ pictures are tight crops, so each is set into a wider canvas first, as it is and mirrored; the answers of all views
 in which a face was found are averaged.
 """
 
@@ -18,7 +18,7 @@ from .nets import Detector
 
 SIDE = 96
 # Width of the picture inside the canvas of 96: the face comes to 40 to 60 pixels, what tracking windows hold.
-WIDTHS = (52, 64)
+WIDTHS = (56,)
 
 
 def canvas(image: np.ndarray, width: int) -> np.ndarray:
@@ -41,7 +41,9 @@ def find(network, images: np.ndarray, device, least: float = 0.3) -> tuple[np.nd
             for start in range(0, len(images), 64):
                 views = np.stack([canvas(i, width) for i in images[start:start + 64]])
                 views = np.ascontiguousarray(views[:, :, ::-1]) if mirrored else views
-                for k, (box, mark, score) in enumerate(detect(network, views, device, least), start):
+                with common.autocast(device):
+                    answers = detect(network, views, device, least)
+                for k, (box, mark, score) in enumerate(answers, start):
                     if not len(score):
                         continue
                     box, mark = box[0].copy(), mark[0]
@@ -90,7 +92,8 @@ def run(detector: Path, root: Path, work: Path, size: int, device, log: common.L
             continue
         faces = ferplus.load(root, split)
         marks, boxes, scores = find(network, faces.images, device)
-        if split == "train":
+        # A template that others have built upon stays as it is.
+        if split == "train" and not (work / "crop.json").exists():
             shape, place = template(marks, boxes, scores)
             (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
         shape = np.array(json.loads((work / "crop.json").read_text())["template"])

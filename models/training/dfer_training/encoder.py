@@ -84,8 +84,10 @@ class Batches:
                 self.stills = torch.from_numpy(file["images"]), torch.from_numpy(file["targets"]).float()
 
     def __call__(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        mine, workers = common.rank()
+        step = step * workers + mine
         args, g = self.args, torch.Generator().manual_seed(self.args.seed * 7_000_003 + step)
-        rows = self.sampler.rows(step, args.batch)
+        rows = self.sampler.rows(step, args.batch // workers)
         target = self.target[rows]
         if self.aligned is None:
             use = torch.zeros(len(rows), dtype=torch.bool)
@@ -120,19 +122,28 @@ def arguments(argv: list[str]):
     p.add_argument("--still-share", type=float, default=0.1)
     p.add_argument("--measure-every", type=int, default=500)
     p.add_argument("--name", default="encoder", help="name of checkpoint and log")
+    p.add_argument("--workers", type=int, default=1, help="processes that share a batch; with --threads 1 the better choice on busy cores")
     return p.parse_args(argv)
 
 
 def main(argv: list[str]) -> None:
     args = arguments(argv)
+    common.spread(args.workers, work, argv, args.work)
+
+
+def work(argv: list[str]) -> None:
+    """What every worker does; the first one also aligns, logs, measures and saves."""
+    args = arguments(argv)
     device = common.setup(args)
-    log = common.Log(args.work / f"{args.name}.log")
+    first = common.rank()[0] == 0
+    log = common.Log(args.work / f"{args.name}.log") if first else lambda text: None
     root = args.ferplus or args.data / "ferplus"
     train, valid = ferplus.load(root, "train"), ferplus.load(root, "valid")
-    if (args.work / "detector.pt").exists():
+    if (args.work / "detector.pt").exists() and first:
         align.run(args.work / "detector.pt", root, args.work, SIZE, device, log)
-    else:
+    elif first:
         log("no detector.pt in the scratch folder: training on FER+ as it is, without aligned copies")
+    common.wait()
     network = Encoder().to(device, memory_format=torch.channels_last)
     batches = Batches(args, train)
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
@@ -159,18 +170,21 @@ def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: comm
             group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.08)
         size = args.small if step < args.small_part * args.steps else SIZE
         x, target = batches(step, size)
-        torch.manual_seed(args.seed * 11 + step)
+        torch.manual_seed(args.seed * 11 + step * common.rank()[1] + common.rank()[0])
         with common.autocast(device):
             logits = network.train()(prepare(x.to(device)))[1]
         loss = F.cross_entropy(logits.float(), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        common.share_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         average.update(network)
         running = 0.98 * running + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
         progress.step(step + 1, f"loss {running:.4f}")
         last = step + 1 == args.steps
+        if common.rank()[0]:
+            continue
         if (step + 1) % SAVE_EVERY == 0 or last:
             common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
                                           "optimiser": optimiser.state_dict(), "step": step + 1})
