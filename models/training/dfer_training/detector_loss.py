@@ -82,6 +82,9 @@ def loss(heads: list, truth, marks, present, ignored, shunned) -> dict[str, torc
     rows = torch.arange(len(truth), device=truth.device)[:, None].expand_as(index)[positive]
     box, target = boxes[positive], truth[rows, index[positive]]
     iou = overlap(box, target)
+    # A large face claims up to ten cells, a tiny one two: evened out half-way, else nobody learns the tiny ones.
+    claimed = torch.zeros(truth.shape[:2], device=truth.device).index_put_((rows, index[positive]), iou.new_ones(len(rows)), accumulate=True)
+    even = (5 / claimed[rows, index[positive]].clamp(min=1)).sqrt()
 
     want = torch.zeros_like(logits)
     want[positive] = iou.detach().clamp(min=0.05).sqrt()
@@ -92,15 +95,17 @@ def loss(heads: list, truth, marks, present, ignored, shunned) -> dict[str, torc
     with torch.no_grad():
         cover = overlap(boxes[:, None], ignored[:, :, None]) * shunned[..., None]
         quiet = quiet.any(1) | (cover.amax(1) > 0.3 if cover.shape[1] else torch.zeros_like(positive))
-    score = (score * (positive | ~quiet)).sum() / n
+    weight = (positive | ~quiet).float()
+    weight[positive] = even
+    score = (score * weight).sum() / n
 
     span = torch.maximum(box[:, 2:], target[:, 2:]) - torch.minimum(box[:, :2], target[:, :2])
     apart = ((box[:, :2] + box[:, 2:] - target[:, :2] - target[:, 2:]) / 2).square().sum(-1)
-    distance = 1 - iou + apart / span.square().sum(-1).clamp(min=1e-6)
+    distance = even * (1 - iou + apart / span.square().sum(-1).clamp(min=1e-6))
 
     size = (target[:, 2:] - target[:, :2]).prod(-1).sqrt()
     off = (found[positive] - marks[rows, index[positive]]) / size[:, None, None]
     # Landmarks of faces under 20 pixels are a guess of the teacher.
     trust = (size / 20).clamp(max=1)
-    points = (F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.03, reduction="none").mean((1, 2)) * trust)
+    points = (F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.03, reduction="none").mean((1, 2)) * trust * even)
     return {"score": 4 * score, "box": 2 * distance.sum() / n, "marks": 5 * points.sum() / n}
