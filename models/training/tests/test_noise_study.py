@@ -31,7 +31,7 @@ def test_spoiled_labels_are_as_many_and_of_the_kind_asked_for():
 def test_the_method_learns_and_finds_exchanged_labels():
     train, test = easy(420, 0), easy(140, 1)
     labels = noise_study.spoil(train.labels, "symmetric", 0.3, 2)
-    head, memory = noise_study.teach(train, labels, noise_study.VARIANTS["all"], seed=1, epochs=8, width=16)
+    head, memory = noise_study.teach(train, labels, noise_study.VARIANTS["all"], seed=1, epochs=24, width=16)
     assert (test.answers(head).mean(1).argmax(1) == test.labels).mean() > 0.9
     assert roc_auc_score(labels != train.labels, agreement.evidence(memory, labels)) > 0.9
 
