@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import agreement, common, encoder, export, ferplus, head_measure, metrics, pseudo, sampling, syndfer, temporal
+from . import common, encoder, export as shipping, ferplus, head_measure, pseudo, sampling, syndfer, temporal
 from .nets import Encoder
-
-TOLERANCE = 1e-4
 
 
 def arguments(argv: list[str]):
@@ -104,36 +102,37 @@ def fit(args, head, composer, sequences, device, log):
     return average.network
 
 
-def write(args, head, features: int, temperature: float, gates: tuple, log) -> None:
-    """head.onnx, its hash and the calibration in model.toml, and the reference tensors."""
+def export(args, log) -> None:
+    """WORK/head.pt -> head.onnx, its hash and calibration in model.toml, and the reference tensors."""
     import onnx
 
+    state = common.load_checkpoint(common.need(args.work / "head.pt", "the head's checkpoint"))
+    head, features = temporal.Head(state["features"]).eval(), state["features"]
+    head.load_state_dict(state["head"])
     folder = args.models / "expression"
-    folder.mkdir(parents=True, exist_ok=True)
+    toml = common.need(folder / "model.toml", "the model.toml that the encoder's export writes")
     path = folder / "head.onnx"
     onnx.save(temporal.graph(head, features), path)
     rng = np.random.default_rng(0)
     worst = 0.0
-    for batch in (2, 5):
+    for batch in (5, 2):
         inputs = {"synopsis": rng.gamma(0.5, 0.8, (batch, 16, features)).astype(np.float32), "detail": rng.gamma(0.5, 0.8, (batch, 4, 4, features)).astype(np.float32)}
         with torch.no_grad():
-            logits, long, short, moments = head.eval()(*map(torch.from_numpy, inputs.values()))
+            logits, long, short, moments = head(*map(torch.from_numpy, inputs.values()))
         expected = {"logits": logits.numpy(), "long": long.numpy(), "short": short.numpy(), "moments": moments.numpy()}
-        worst = max(worst, export.check(path, inputs, expected))
-        if batch == 2:
-            export.write_reference(args.models / "reference" / "head.json", inputs, expected)
-    toml = folder / "model.toml"
-    if toml.exists():
-        text = toml.read_text()
-        text = export.set_value(text, "calibration", "temperature", f"{temperature:.3f}")
-        text = export.set_value(text, "calibration", "min-agreement", f"{gates[0]:.2f}")
-        text = export.set_value(text, "calibration", "min-confidence", f"{gates[1]:.2f}")
-        text = export.set_value(text, "graphs.head", "file", '"head.onnx"')
-        text = export.set_value(text, "graphs.head", "sha256", f'"{export.digest(path)}"')
-        toml.write_text(text)
-    else:
-        log(f"{toml} is not there yet: run the stage `export` for the encoder, then this stage again")
-    log(f"head.onnx: {temporal.multiply_adds(head):.2f} M multiply-adds a clip, ONNX Runtime within {worst:.1e}")
+        worst = max(worst, shipping.check(path, inputs, expected))
+    shipping.write_reference(args.models / "reference" / "head.json", inputs, expected)
+    text = toml.read_text()
+    for table, key, value in (
+        ("calibration", "temperature", f"{state['temperature']:.3f}"),
+        ("calibration", "min-agreement", f"{state['gates'][0]:.2f}"),
+        ("calibration", "min-confidence", f"{state['gates'][1]:.2f}"),
+        ("graphs.head", "file", '"head.onnx"'),
+        ("graphs.head", "sha256", f'"{shipping.digest(path)}"'),
+    ):
+        text = shipping.set_value(text, table, key, value)
+    toml.write_text(text)
+    log(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {temporal.multiply_adds(head):.2f} M multiply-adds a clip, ONNX Runtime within {worst:.1e} of PyTorch")
 
 
 def main(argv: list[str]) -> None:
@@ -153,12 +152,12 @@ def main(argv: list[str]) -> None:
     head.start(sample.mean(0), sample.std(0) + 0.05, network.answer.weight.detach().float().cpu(), network.answer.bias.detach().float().cpu())
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
-    common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key})
     temperature = head_measure.temperature(head, real["valid"], sequences)
     figures, gates = head_measure.figures(head, real, sequences, temperature)
     for line in head_measure.lines(figures):
         log(line)
-    write(args, head, features, temperature, gates, log)
+    common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
+                                                          "temperature": temperature, "gates": gates})
     store(args.models / "metrics-head.json", "head", figures | {"command": "python -m dfer_training head", "seed": args.seed, "encoder": key})
 
 
