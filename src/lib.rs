@@ -10,12 +10,14 @@ pub mod core;
 pub mod runtime;
 
 #[cfg(feature = "plugin")]
+pub mod dferrecorder;
+#[cfg(feature = "plugin")]
 pub mod meta;
 
 #[cfg(feature = "plugin")]
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
-    Ok(())
+    dferrecorder::register(plugin)
 }
 
 #[cfg(feature = "plugin")]

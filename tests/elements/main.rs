@@ -3,6 +3,8 @@
 //! The elements and the metadata, from outside: harnesses and small pipelines.
 
 mod meta;
+mod properties;
+mod recorder;
 
 /// GStreamer with the elements of this library, from the test binary itself.
 pub fn init() {

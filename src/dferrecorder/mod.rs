@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `dferrecorder`: writes what `dferfilter` recognised into a file.
+//!
+//! Pictures pass through untouched. A thread of its own does the writing; what is in the file is
+//! whole records at any time.
+//!
+//! ```text
+//! gst-launch-1.0 filesrc location=talk.mp4 ! decodebin ! videoconvert ! dferfilter ! \
+//!     dferrecorder location=talk.jsonl ! fakesink
+//! ```
+//! writes one JSON line whenever a face appears, disappears or changes its expression.
+
+mod clock;
+mod format;
+mod imp;
+mod report;
+mod selection;
+mod writer;
+
+use gst::prelude::*;
+
+glib::wrapper! {
+    pub struct DferRecorder(ObjectSubclass<imp::DferRecorder>)
+        @extends gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// What the file looks like.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(i32)]
+#[enum_type(name = "GstDferRecorderFormat")]
+pub enum Format {
+    #[default]
+    #[enum_value(name = "JSON lines: one dfer/1 record a line", nick = "jsonl")]
+    Jsonl,
+    #[enum_value(name = "CSV: one row a record, names in the first row", nick = "csv")]
+    Csv,
+    #[enum_value(name = "WebVTT: one cue for each stretch of a stable label", nick = "webvtt")]
+    Webvtt,
+    #[enum_value(name = "SubRip: one cue for each stretch of a stable label", nick = "srt")]
+    Srt,
+    #[enum_value(name = "ONVIF: metadata stream in XML, one frame for each record", nick = "onvif")]
+    Onvif,
+    #[enum_value(
+        name = "Jitsi: face-landmarks segments of stable labels, one JSON object a line",
+        nick = "jitsi"
+    )]
+    Jitsi,
+}
+
+/// When a record is written. Formats of stable stretches (webvtt, srt, jitsi) do not look at it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(i32)]
+#[enum_type(name = "GstDferRecorderDetail")]
+pub enum Detail {
+    #[default]
+    #[enum_value(
+        name = "Changes: when a face comes, goes, or changes its label or status",
+        nick = "changes"
+    )]
+    Changes,
+    #[enum_value(
+        name = "Decisions: changes, and every decision of the network",
+        nick = "decisions"
+    )]
+    Decisions,
+    #[enum_value(
+        name = "Frames: every face of every frame, and every frame without a face",
+        nick = "frames"
+    )]
+    Frames,
+}
+
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "dferrecorder",
+        gst::Rank::NONE,
+        DferRecorder::static_type(),
+    )
+}
