@@ -13,7 +13,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--stills", type=int, default=12000, help="aligned crops for the encoder")
     p.add_argument("--frames", type=int, default=1500, help="whole pictures with boxes and landmarks")
     p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 700 people, 1 to 7")
-    p.add_argument("--crop", type=Path, help="model.toml whose [crop] template places the sequences' faces")
+    p.add_argument("--crop", type=Path, help="crop.json of the encoder's stage: places the sequences' faces as live ones (default: a built-in template)")
     p.add_argument("--demo", type=Path, help="where the demo clip goes (default: media/demo.mp4 of this checkout)")
     args = p.parse_args(argv)
     if not 1 <= args.per_person <= 7:

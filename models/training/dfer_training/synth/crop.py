@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MPL-2.0
 """Where a rendered face goes in the aligned crop that the encoder sees."""
 
+import json
+
 import numpy as np
 
 TEMPLATE = np.array([[0.285, 0.39], [0.715, 0.39], [0.5, 0.61], [0.335, 0.80], [0.665, 0.80]])
-"""Where the five landmarks lie in the crop (unit square) unless a model.toml says otherwise."""
+"""Where the five landmarks lie in the crop (unit square) unless the encoder's stage says otherwise."""
 
 
-def template(model_toml=None) -> np.ndarray:
-    """The [5, 2] template of a model.toml's [crop], or TEMPLATE."""
-    if model_toml is None:
+def template(crop_json=None) -> np.ndarray:
+    """The [5, 2] template in the encoder stage's crop.json, or TEMPLATE."""
+    if crop_json is None:
         return TEMPLATE
-    import tomllib
-
-    with open(model_toml, "rb") as file:
-        return np.array(tomllib.load(file)["crop"]["template"], float)
+    with open(crop_json, encoding="utf-8") as file:
+        return np.array(json.load(file)["template"], float)
 
 
 def jitter(rng, transform: np.ndarray, size: float, amount: float = 1.0) -> np.ndarray:
