@@ -42,12 +42,12 @@ def load_encoder(path: Path, device) -> tuple[Encoder, str]:
     return network.eval(), digest[:12]
 
 
-def banks(args, network, key: str, device, log) -> dict:
-    """Real faces, encoded: a training bank, and all versions of every valid picture."""
+def banks(args, splits: tuple, network, key: str, device, log) -> dict:
+    """Real faces, encoded: a training bank, and all versions of every picture of the other splits."""
     root = args.ferplus or args.data / "ferplus"
     out = {}
-    for split in ("train", "valid") + (("test",) if args.test else ()):
-        path = args.work / "banks" / f"{key}-{split}-{args.cap}-{args.seed}.pt"
+    for split in splits:
+        path = args.work / "banks" / (f"{key}-{split}-{args.seed}" + (f"-{args.cap}.pt" if split == "train" else ".pt"))
         if not path.exists():
             faces = ferplus.load(root, split)
             images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(args.seed),
@@ -144,7 +144,7 @@ def main(argv: list[str]) -> None:
 
         return dataset_run.main(args, device, log)
     network, key = load_encoder(args.encoder or args.work / "encoder.pt", device)
-    real = banks(args, network, key, device, log)
+    real = banks(args, ("train", "valid") + (("test",) if args.test else ()), network, key, device, log)
     sequences = syndfer.load(args.sequences or args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
     features = real["train"].embeddings.shape[2]
     head = temporal.Head(features)
@@ -159,6 +159,23 @@ def main(argv: list[str]) -> None:
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
                                                           "temperature": temperature, "gates": gates})
     store(args.models / "metrics-head.json", "head", figures | {"command": "python -m dfer_training head", "seed": args.seed, "encoder": key})
+
+
+def evaluate(args, log) -> dict:
+    """The figures of WORK/head.pt on valid and test, for stage `evaluate`."""
+    device = torch.device("cpu")
+    network, key = load_encoder(args.work / "encoder.pt", device)
+    state = common.load_checkpoint(common.need(args.work / "head.pt", "the head's checkpoint"))
+    if state["encoder"] != key:
+        raise ValueError("head.pt was trained on another encoder: run the stage head again")
+    head = temporal.Head(state["features"])
+    head.load_state_dict(state["head"])
+    real = banks(args, ("valid", "test"), network, key, device, log)
+    sequences = syndfer.load(args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
+    figures, _ = head_measure.figures(head, real, sequences, state["temperature"])
+    for line in head_measure.lines(figures):
+        log(line)
+    return figures
 
 
 def store(path: Path, name: str, figures: dict) -> None:
