@@ -147,7 +147,7 @@ def chain(models: Path) -> footage.Chain:
 
 def footage_figures(args, log) -> dict:
     tool, out = chain(args.models), {}
-    for path in sorted(common.need(args.media, "the footage").glob("*.m*")):
+    for path in sorted(common.need(args.media, "the footage").glob("*.m[op][v4]")):
         rows = tool.video(path)
         seen = [r for r in rows if "probabilities" in r]
         row: dict = {"frames": len(rows), "with_face": len(seen) / max(1, len(rows))}
