@@ -59,17 +59,21 @@ def find(network, images: np.ndarray, device, least: float = 0.3) -> tuple[np.nd
     return marks / safe[:, None, None], boxes / safe[:, None], best
 
 
-def template(marks: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean landmarks [5, 2], made symmetric, and the mean box (x, y, w, h) of surely found, frontal faces."""
+def template(marks: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The mean landmarks [5, 2], made symmetric, of surely found, frontal faces."""
     eyes = marks[:, 1, 0] - marks[:, 0, 0]
     middle = (marks[:, 0, 0] + marks[:, 1, 0]) / 2
     frontal = np.abs(marks[:, 2, 0] - middle) < 0.2 * np.maximum(eyes, 1e-6)
-    sure = (scores >= 0.6) & frontal
-    mean = marks[sure].mean(0)
-    mean = (mean + (np.array([1, 0]) + mean * np.array([-1, 1]))[facedet.MIRRORED]) / 2
-    box = boxes[sure].mean(0)
-    width, x = box[2] - box[0], 0.5
-    return mean, np.array([x - width / 2, box[1], width, box[3] - box[1]])
+    mean = marks[(scores >= 0.6) & frontal].mean(0)
+    return (mean + (np.array([1, 0]) + mean * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+
+
+def box_in_crop(marks: np.ndarray, boxes: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Where the face box (x, y, w, h) comes to lie, on average, when landmarks are carried onto the template `shape`."""
+    placed = [facedet.turned_boxes(b[None], crop.fit_similarity(m, shape))[0] for m, b in zip(marks, boxes)]
+    x0, y0, x1, y1 = np.median(placed, 0)
+    width = x1 - x0
+    return np.array([0.5 - width / 2, y0, width, y1 - y0])
 
 
 def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -94,10 +98,13 @@ def run(detector: Path, root: Path, work: Path, size: int, device, log: common.L
         marks, boxes, scores = find(network, faces.images, device)
         # A template that others have built upon stays as it is.
         if split == "train" and not (work / "crop.json").exists():
-            shape, place = template(marks, boxes, scores)
-            (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
+            shape = template(marks, scores)
+            (work / "crop.json").write_text(json.dumps({"template": shape.tolist()}))
         shape = np.array(json.loads((work / "crop.json").read_text())["template"])
         found = plausible(marks, scores, shape)
+        if split == "train":
+            place = box_in_crop(marks[found], boxes[found], shape)
+            (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
         whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
         images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, size) if ok else crop.draw(i, whole, size)
                            for i, m, ok in zip(faces.images, marks, found)])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Stage `encoder`: trains the frame encoder on FER+ (as it is and aligned) and, when there are any, rendered stills."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,35 @@ def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: comm
                                           "optimiser": optimiser.state_dict(), "step": step + 1})
         if (step + 1) % args.measure_every == 0 or last:
             report(args, average.network, valid, device, log, size)
+        if last:
+            save_balance(args, average.network, valid, device, log)
+
+
+def balance(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, slack: float = 0.003) -> np.ndarray:
+    """Shift of the logits [7] towards rare classes: -strength * log(prior) (Menon et al., arXiv 2007.07314).
+
+    Of the strengths -0.5 .. 1 that cost at most `slack` of the best WAR on these pictures, the one of best UAR.
+    """
+    options = []
+    for strength in np.linspace(-0.5, 1, 31):
+        shift = -strength * np.log(prior)
+        shift -= shift.mean()
+        options.append((*metrics.war_uar((logits + shift).argmax(1), labels), shift))
+    best = max(war for war, _, _ in options)
+    return max((o for o in options if o[0] >= best - slack), key=lambda o: o[1])[2]
+
+
+def save_balance(args, network, valid: ferplus.Faces, device, log: common.Log) -> None:
+    """Chooses the shift on valid, plain and aligned pictures together, and writes it for stage export."""
+    views = [valid.images]
+    if (aligned := load_aligned(args.work, "valid", len(valid.images))) is not None:
+        views.append(aligned[0])
+    logits, labels = np.concatenate([predict(network, v, device) for v in views]), np.tile(valid.labels, len(views))
+    shift = balance(logits, labels, np.bincount(valid.labels, minlength=len(CLASSES)) / len(valid.labels))
+    before, after = (metrics.war_uar((logits + s).argmax(1), labels) for s in (0, shift))
+    (args.work / f"{args.name}-shift.json").write_text(json.dumps(shift.tolist()))
+    log(f"shift of the logits {np.round(shift, 2)}: valid WAR {100 * before[0]:.2f} to {100 * after[0]:.2f}, "
+        f"UAR {100 * before[1]:.2f} to {100 * after[1]:.2f}")
 
 
 def report(args, network, valid: ferplus.Faces, device, log: common.Log, size: int) -> None:

@@ -166,6 +166,10 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     network = Encoder()
     network.load_state_dict(common.load_checkpoint(common.need(checkpoint, "the encoder's checkpoint"))["average"])
     network.eval()
+    # What stage encoder chose on valid; the head does not see it, it works on embeddings.
+    shift = checkpoint.with_name(f"{checkpoint.stem}-shift.json")
+    if shift.exists():
+        network.answer.bias += torch.tensor(json.loads(shift.read_text()))
     path, toml = models / "expression" / "encoder.onnx", models / "expression" / "model.toml"
     save(graph.encoder(network, encoder.SIZE), path)
     worst = 0.0

@@ -199,3 +199,26 @@ def test_values_in_toml_are_set_in_place_or_appended():
     text = export.set_value(text, "graphs.head", "file", '"head.onnx"')
     assert tomllib.loads(text) == {"a": 1, "crop": {"box": [2], "template": [3]}, "calibration": {"temperature": 1.0},
                                    "graphs": {"head": {"file": "head.onnx"}}}
+
+
+def test_balance_helps_the_rare_and_keeps_the_whole():
+    g = np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), [600, 400, 400, 300, 300, 60, 80])
+    logits = g.normal(size=(len(labels), 7)) + 2.2 * np.eye(7)[labels]
+    prior = np.bincount(labels) / len(labels)
+    logits += 0.8 * np.log(prior)
+    shift = encoder.balance(logits, labels, prior)
+    before, after = (metrics.war_uar((logits + s).argmax(1), labels) for s in (0, shift))
+    assert after[1] > before[1] and after[0] >= before[0] - 0.003 and abs(shift.mean()) < 1e-9
+
+
+def test_template_is_symmetric_and_box_follows_the_landmarks():
+    from dfer_training import align
+    g = np.random.default_rng(1)
+    shape = np.array([[.3, .4], [.7, .4], [.5, .58], [.36, .75], [.64, .75]])
+    marks = shape + g.normal(0, 0.01, (50, 5, 2))
+    found = align.template(marks, np.ones(50))
+    assert np.allclose(found, shape, atol=0.01) and np.allclose(found[0] + found[1], [1, 2 * found[0, 1]])
+    boxes = np.tile([0.2, 0.1, 0.8, 0.9], (50, 1))
+    smaller = 0.5 + (shape - 0.5) * 0.5
+    assert np.allclose(align.box_in_crop(marks, boxes, smaller), [0.35, 0.3, 0.3, 0.4], atol=0.02)
