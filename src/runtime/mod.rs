@@ -20,3 +20,5 @@ pub mod package;
 mod pixels;
 mod schema;
 pub mod tract;
+#[cfg(target_arch = "x86_64")]
+mod winograd;

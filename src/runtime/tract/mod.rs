@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Networks on the CPU, by tract. No other file names it.
+//! Networks on the CPU, by tract. Nothing outside this folder names it.
+
+#[cfg(target_arch = "x86_64")]
+mod fast_conv;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,6 +89,10 @@ fn build(
         .map_err(|_| "this is not an ONNX file, or one that was cut short".to_owned())?;
     let model = framework.model_for_proto_model(&proto).map_err(|e| told(&e))?;
     let model = select_outputs(select_inputs(model, inputs)?, &proto, outputs)?;
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+    let mut model = model.into_typed().and_then(|m| m.into_decluttered()).map_err(|e| told(&e))?;
+    #[cfg(target_arch = "x86_64")]
+    fast_conv::replace(&mut model).map_err(|e| told(&e))?;
     let model = model.into_optimized().map_err(|e| told(&e))?;
     for (name, outlet) in outputs.iter().zip(&model.outputs) {
         let fact = model.outlet_fact(*outlet).map_err(|e| told(&e))?;

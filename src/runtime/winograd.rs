@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Convolutions of 3x3 with 2.25 times fewer multiplications: Winograd's minimal filtering
+//! F(2x2, 3x3), as in Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015).
+//!
+//! The picture is cut into tiles of 4x4 that overlap by two, each gives 2x2 results. Tiles and
+//! kernels are transformed into 16 values; there the convolution is a product of matrices per
+//! value, and the inverse transform makes results of the products. The transforms of pictures
+//! need additions only. Made for x86-64 processors with AVX2 and FMA.
+
+use std::arch::x86_64::{
+    __m128, __m256, _mm_add_ps, _mm_loadu_ps, _mm_set1_ps, _mm_setzero_ps, _mm_shuffle_ps,
+    _mm_storeu_ps, _mm_sub_ps, _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+};
+use std::ops::Range;
+
+/// Values of a transformed tile.
+const POINTS: usize = 16;
+/// Tiles that one product of matrices takes.
+const BLOCK: usize = 16;
+/// Tiles that are transformed together.
+const LANES: usize = 4;
+/// Output channels that one product of matrices makes: as many sums as the registers hold.
+const GROUP: usize = 4;
+
+/// A convolution of 3x3, stride 1, one pixel of zeros around, for pictures of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Winograd {
+    inputs: usize,
+    outputs: usize,
+    height: usize,
+    width: usize,
+    /// 16 x groups of output channels x input channels x [`GROUP`].
+    weights: Vec<f32>,
+    /// Per output channel.
+    bias: Vec<f32>,
+}
+
+impl Winograd {
+    /// `kernels` are outputs x inputs x 3 x 3. `None` unless the number of outputs is a multiple of
+    /// four, height and width are even, and the processor can do it.
+    pub fn new(kernels: &[f32], bias: &[f32], (height, width): (usize, usize)) -> Option<Self> {
+        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+            return None;
+        }
+        let outputs = bias.len();
+        let inputs = kernels.len().checked_div(9 * outputs)?;
+        let fits = outputs % GROUP == 0 && height % 2 == 0 && width % 2 == 0 && height * width > 0;
+        if !fits || kernels.len() != outputs * inputs * 9 {
+            return None;
+        }
+        let mut weights = vec![0.0; POINTS * outputs * inputs];
+        for (k, kernel) in kernels.chunks_exact(9).enumerate() {
+            let (o, i) = (k / inputs, k % inputs);
+            for (point, value) in transformed(kernel).into_iter().enumerate() {
+                let group = point * (outputs / GROUP) + o / GROUP;
+                weights[(group * inputs + i) * GROUP + o % GROUP] = value;
+            }
+        }
+        Some(Self { inputs, outputs, height, width, weights, bias: bias.to_vec() })
+    }
+
+    /// `input` is inputs x height x width, `output` outputs x height x width.
+    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+        assert_eq!(input.len(), self.inputs * self.height * self.width);
+        assert_eq!(output.len(), self.outputs * self.height * self.width);
+        // SAFETY: there is no `Winograd` where the processor has not these instructions.
+        unsafe { self.compute(input, output) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn compute(&self, input: &[f32], output: &mut [f32]) {
+        let (rows, columns) = (self.height / 2, (self.width / 2).next_multiple_of(LANES));
+        // Few enough tiles to stay in the second-level cache.
+        let step = (2 * BLOCK / columns).clamp(1, rows);
+        let count = (step * columns).next_multiple_of(BLOCK);
+        let mut tiles = vec![0.0; POINTS * plane(self.inputs, count)];
+        let mut products = vec![0.0; POINTS * plane(self.outputs, count)];
+        for first in (0..rows).step_by(step) {
+            let some = first..(first + step).min(rows);
+            self.cut(input, some.clone(), columns, count, &mut tiles);
+            self.multiply(&tiles, count, &mut products);
+            self.join(&products, some, columns, count, output);
+        }
+    }
+
+    /// Transforms the tiles of some rows into 16 x inputs x `count`.
+    #[target_feature(enable = "avx2,fma")]
+    fn cut(
+        &self,
+        input: &[f32],
+        some: Range<usize>,
+        columns: usize,
+        count: usize,
+        tiles: &mut [f32],
+    ) {
+        let plane = plane(self.inputs, count);
+        // The lines of the tiles with what is outside the picture, which stays zero.
+        let stride = 2 * columns + LANES;
+        let mut lines = vec![0.0f32; (2 * some.len() + 2) * stride];
+        let inside = (2 * some.start).max(1) - 1..(2 * some.end + 1).min(self.height);
+        let margin = inside.start + 1 - 2 * some.start;
+        for (channel, picture) in input.chunks_exact(self.height * self.width).enumerate() {
+            let picture = &picture[inside.start * self.width..inside.end * self.width];
+            let rows = lines.chunks_exact_mut(stride).skip(margin);
+            for (line, row) in rows.zip(picture.chunks_exact(self.width)) {
+                line[1..=self.width].copy_from_slice(row);
+            }
+            for row in 0..some.len() {
+                let at = channel * count + row * columns;
+                for t in (0..columns).step_by(LANES) {
+                    let mut four = [[_mm_setzero_ps(); 4]; 4];
+                    for (k, values) in four.iter_mut().enumerate() {
+                        *values = four_tiles(&lines[(2 * row + k) * stride + 2 * t..]);
+                    }
+                    // Down the columns, then along the lines.
+                    let mut sums = [[_mm_setzero_ps(); 4]; 4];
+                    for x in 0..4 {
+                        let [a, b, c, d] = [four[0][x], four[1][x], four[2][x], four[3][x]];
+                        sums[0][x] = _mm_sub_ps(a, c);
+                        sums[1][x] = _mm_add_ps(b, c);
+                        sums[2][x] = _mm_sub_ps(c, b);
+                        sums[3][x] = _mm_sub_ps(b, d);
+                    }
+                    for (y, [a, b, c, d]) in sums.into_iter().enumerate() {
+                        let out = &mut tiles[4 * y * plane + at + t..];
+                        store(out, _mm_sub_ps(a, c));
+                        store(&mut out[plane..], _mm_add_ps(b, c));
+                        store(&mut out[2 * plane..], _mm_sub_ps(c, b));
+                        store(&mut out[3 * plane..], _mm_sub_ps(b, d));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The product of matrices for each of the 16 values.
+    #[target_feature(enable = "avx2,fma")]
+    fn multiply(&self, tiles: &[f32], count: usize, products: &mut [f32]) {
+        let weights = self.weights.chunks_exact(self.outputs * self.inputs);
+        let tiles = tiles.chunks_exact(plane(self.inputs, count));
+        let products = products.chunks_exact_mut(plane(self.outputs, count));
+        for ((weights, tiles), products) in weights.zip(tiles).zip(products) {
+            let groups = weights.chunks_exact(self.inputs * GROUP);
+            for (weights, products) in groups.zip(products.chunks_exact_mut(GROUP * count)) {
+                for first in (0..count).step_by(BLOCK) {
+                    let sums = block(weights, &tiles[first..], count);
+                    for (sums, row) in sums.iter().zip(products.chunks_exact_mut(count)) {
+                        let row = &mut row[first..first + BLOCK];
+                        // SAFETY: the row has room for two times eight values.
+                        unsafe {
+                            _mm256_storeu_ps(row.as_mut_ptr(), sums[0]);
+                            _mm256_storeu_ps(row.as_mut_ptr().add(8), sums[1]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Transforms the products of some rows of tiles back to pictures.
+    #[target_feature(enable = "avx2,fma")]
+    fn join(
+        &self,
+        products: &[f32],
+        some: Range<usize>,
+        columns: usize,
+        count: usize,
+        output: &mut [f32],
+    ) {
+        let plane = plane(self.outputs, count);
+        let pictures = output.chunks_exact_mut(self.height * self.width);
+        for ((channel, picture), bias) in pictures.enumerate().zip(&self.bias) {
+            let bias = _mm_set1_ps(*bias);
+            let rows = picture[2 * some.start * self.width..].chunks_exact_mut(2 * self.width);
+            for (row, lines) in rows.take(some.len()).enumerate() {
+                let (upper, lower) = lines.split_at_mut(self.width);
+                for t in (0..columns).step_by(LANES) {
+                    let values = &products[channel * count + row * columns + t..];
+                    let (mut top, mut bottom) = ([_mm_setzero_ps(); 4], [_mm_setzero_ps(); 4]);
+                    for x in 0..4 {
+                        let a = load(&values[x * plane..]);
+                        let b = load(&values[(4 + x) * plane..]);
+                        let c = load(&values[(8 + x) * plane..]);
+                        let d = load(&values[(12 + x) * plane..]);
+                        top[x] = _mm_add_ps(a, _mm_add_ps(b, c));
+                        bottom[x] = _mm_sub_ps(b, _mm_add_ps(c, d));
+                    }
+                    for (line, [a, b, c, d]) in [(&mut *upper, top), (&mut *lower, bottom)] {
+                        let b_bias = _mm_add_ps(b, bias);
+                        let left = _mm_add_ps(_mm_add_ps(a, c), b_bias);
+                        let right = _mm_sub_ps(b_bias, _mm_add_ps(c, d));
+                        let (first, second) =
+                            (_mm_unpacklo_ps(left, right), _mm_unpackhi_ps(left, right));
+                        if let Some(eight) = line.get_mut(2 * t..2 * t + 2 * LANES) {
+                            store(eight, first);
+                            store(&mut eight[LANES..], second);
+                        } else if let Some(rest) = line.get_mut(2 * t..) {
+                            // The lanes reach beyond the picture.
+                            let mut eight = [0.0; 2 * LANES];
+                            store(&mut eight, first);
+                            store(&mut eight[LANES..], second);
+                            rest.copy_from_slice(&eight[..rest.len()]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Distance of the 16 values of a tile. Not the bare size: powers of two would put all sixteen
+/// into the same few lines of the cache.
+fn plane(channels: usize, count: usize) -> usize {
+    channels * count + BLOCK
+}
+
+/// Sums over the inputs of the group's weights times a block of tiles; the tiles of one input are
+/// `count` apart from those of the next.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn block(weights: &[f32], tiles: &[f32], count: usize) -> [[__m256; 2]; GROUP] {
+    let mut sums = [[_mm256_setzero_ps(); 2]; GROUP];
+    for (i, weights) in weights.chunks_exact(GROUP).enumerate() {
+        let tiles = &tiles[i * count..][..BLOCK];
+        // SAFETY: there are two times eight values.
+        let tiles =
+            unsafe { [_mm256_loadu_ps(tiles.as_ptr()), _mm256_loadu_ps(tiles.as_ptr().add(8))] };
+        for (sums, weight) in sums.iter_mut().zip(weights) {
+            let weight = _mm256_set1_ps(*weight);
+            sums[0] = _mm256_fmadd_ps(weight, tiles[0], sums[0]);
+            sums[1] = _mm256_fmadd_ps(weight, tiles[1], sums[1]);
+        }
+    }
+    sums
+}
+
+/// A kernel of 3x3 in the domain of the products.
+fn transformed(g: &[f32]) -> [f32; POINTS] {
+    let line = |a: f32, b: f32, c: f32| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    let columns = [0, 1, 2].map(|x| line(g[x], g[3 + x], g[6 + x]));
+    let rows = [0, 1, 2, 3].map(|y| line(columns[0][y], columns[1][y], columns[2][y]));
+    std::array::from_fn(|point| rows[point / 4][point % 4])
+}
+
+/// One line of four tiles that follow each other: their first values, their second, and so on.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn four_tiles(line: &[f32]) -> [__m128; 4] {
+    let (a, b, c, d) = (load(line), load(&line[4..]), load(&line[2..]), load(&line[6..]));
+    [
+        _mm_shuffle_ps::<0b10_00_10_00>(a, b),
+        _mm_shuffle_ps::<0b11_01_11_01>(a, b),
+        _mm_shuffle_ps::<0b10_00_10_00>(c, d),
+        _mm_shuffle_ps::<0b11_01_11_01>(c, d),
+    ]
+}
+
+#[inline(always)]
+fn load(values: &[f32]) -> __m128 {
+    let values: &[f32; LANES] = values[..LANES].try_into().expect("the lanes");
+    // SAFETY: there are four values.
+    unsafe { _mm_loadu_ps(values.as_ptr()) }
+}
+
+#[inline(always)]
+fn store(values: &mut [f32], lanes: __m128) {
+    let values: &mut [f32; LANES] = (&mut values[..LANES]).try_into().expect("the lanes");
+    // SAFETY: there is room for four values.
+    unsafe { _mm_storeu_ps(values.as_mut_ptr(), lanes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Value of the convolution by its definition.
+    fn direct(
+        picture: &[f32],
+        kernel: &[f32],
+        (height, width): (usize, usize),
+        y: usize,
+        x: usize,
+    ) -> f32 {
+        let mut sum = 0.0;
+        for (picture, kernel) in picture.chunks_exact(height * width).zip(kernel.chunks_exact(9)) {
+            for (k, weight) in kernel.iter().enumerate() {
+                let (sy, sx) = (y + k / 3, x + k % 3);
+                if (1..=height).contains(&sy) && (1..=width).contains(&sx) {
+                    sum += weight * picture[(sy - 1) * width + sx - 1];
+                }
+            }
+        }
+        sum
+    }
+
+    /// Sizes with and without whole blocks and lanes.
+    #[test]
+    fn equals_the_definition() {
+        for (inputs, outputs, height, width) in [
+            (3, 8, 6, 8),
+            (16, 16, 32, 32),
+            (5, 12, 4, 4),
+            (7, 4, 12, 20),
+            (2, 8, 2, 2),
+            (4, 8, 2, 90),
+        ] {
+            let picture = noise(inputs * height * width, 1);
+            let (kernels, bias) = (noise(outputs * inputs * 9, 2), noise(outputs, 3));
+            let Some(convolution) = Winograd::new(&kernels, &bias, (height, width)) else {
+                assert!(!is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma"));
+                return;
+            };
+            let mut found = vec![f32::NAN; outputs * height * width];
+            convolution.run(&picture, &mut found);
+            for (i, found) in found.into_iter().enumerate() {
+                let (o, y, x) = (i / (height * width), i / width % height, i % width);
+                let kernel = &kernels[o * inputs * 9..][..inputs * 9];
+                let want = bias[o] + direct(&picture, kernel, (height, width), y, x);
+                assert!(
+                    (found - want).abs() < 1e-4,
+                    "{inputs} to {outputs}, {height}x{width}, value {i}: {found} is not {want}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_do() {
+        let kernels = noise(8 * 4 * 9, 1);
+        assert!(Winograd::new(&kernels, &[0.0; 8], (5, 4)).is_none());
+        assert!(Winograd::new(&kernels, &[0.0; 8], (4, 0)).is_none());
+        assert!(Winograd::new(&kernels, &[0.0; 6], (4, 4)).is_none());
+        assert!(Winograd::new(&kernels[1..], &[0.0; 8], (4, 4)).is_none());
+        assert!(Winograd::new(&[], &[], (4, 4)).is_none());
+    }
+}
