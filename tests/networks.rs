@@ -116,7 +116,10 @@ fn clip_network_gets_its_frames_in_order_of_time() {
         let clip =
             Clip { synopsis: vec![at(0), at(2), at(3), at(5)], detail: vec![vec![at(1), at(4)]] };
         // Mean of the synopsis: 127.5; the differences, in parts of full scale.
-        assert_near(&network.moments(&[clip.clone()]).unwrap()[0], &[0.5, 0.1, 0.1, 0.5]);
+        assert_near(
+            &network.moments(std::slice::from_ref(&clip)).unwrap()[0],
+            &[0.5, 0.1, 0.1, 0.5],
+        );
         let answers = network.answer(&[clip.clone(), clip]).unwrap();
         assert_near(&answers[0].fused, &[0.0, 0.2, 0.4]);
         assert_eq!(answers[0], answers[1]);

@@ -56,3 +56,8 @@ fn agrees(graph: &str, reference: &str) {
 fn detector_agrees() {
     agrees("face/detector.onnx", "detector.json");
 }
+
+#[test]
+fn encoder_agrees() {
+    agrees("expression/encoder.onnx", "encoder.json");
+}

@@ -46,7 +46,8 @@ impl Winograd {
         }
         let outputs = bias.len();
         let inputs = kernels.len().checked_div(9 * outputs)?;
-        let fits = outputs % GROUP == 0 && height % 2 == 0 && width % 2 == 0 && height * width > 0;
+        let even = height.is_multiple_of(2) && width.is_multiple_of(2) && height * width > 0;
+        let fits = even && outputs.is_multiple_of(GROUP);
         if !fits || kernels.len() != outputs * inputs * 9 {
             return None;
         }

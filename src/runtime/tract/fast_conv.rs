@@ -11,7 +11,7 @@ use crate::runtime::winograd::Winograd;
 /// Thinner convolutions spend their time in the transforms.
 const MIN_CHANNELS: usize = 16;
 /// On smaller pictures the products read more weights than they save multiplications.
-const MIN_PIXELS: usize = 64;
+const MIN_PIXELS: usize = 48;
 
 /// 1 x channels x height x width to the same of other channels.
 #[derive(Debug, Clone, PartialEq)]
