@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from . import common, encoder, export as shipping, ferplus, head_measure, pseudo, sampling, syndfer, temporal
 from .nets import Encoder
 
+COMPOSED = 1500
+"""Pictures of valid and of test from which windows are composed."""
+
 
 def arguments(argv: list[str]):
     p = common.parser("head", __doc__)
@@ -43,7 +46,7 @@ def load_encoder(path: Path, device) -> tuple[Encoder, str]:
 
 
 def banks(args, splits: tuple, network, key: str, device, log) -> dict:
-    """Real faces, encoded: a training bank, and all versions of every picture of the other splits."""
+    """Real faces, encoded: banks for composing, and `SPLIT-stills`: every picture of valid and test, once, as it is."""
     root = args.ferplus or args.data / "ferplus"
     out = {}
     for split in splits:
@@ -52,9 +55,15 @@ def banks(args, splits: tuple, network, key: str, device, log) -> dict:
             faces = ferplus.load(root, split)
             images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(args.seed),
                                      0.85 if split == "train" else 1.0)
-            rows = pseudo.choose(faces.labels, args.cap, args.seed) if split == "train" else np.arange(len(faces.labels))
-            common.save_checkpoint(path, vars(pseudo.build(network, faces, images, rows, device, args.seed, log)))
-        out[split] = pseudo.Bank(**common.load_checkpoint(path))
+            rows = pseudo.choose(faces.labels, args.cap, args.seed) if split == "train" else np.random.default_rng(args.seed).permutation(len(faces.labels))[:COMPOSED]
+            made = {split: vars(pseudo.build(network, faces, images, rows, device, args.seed, log))}
+            if split != "train":
+                whole = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, device)
+                made[f"{split}-stills"] = {"embeddings": whole[:, None].half(), "votes": torch.from_numpy(faces.votes),
+                                           "labels": torch.from_numpy(faces.labels), "pictures": np.arange(len(images))}
+            common.save_checkpoint(path, made)
+        for name, fields in common.load_checkpoint(path).items():
+            out[name] = pseudo.Bank(**fields)
         log(f"bank {split}: {len(out[split].labels)} pictures x {pseudo.VERSIONS}")
     return out
 
@@ -152,7 +161,7 @@ def main(argv: list[str]) -> None:
     head.start(sample.mean(0), sample.std(0) + 0.05, network.answer.weight.detach().float().cpu(), network.answer.bias.detach().float().cpu())
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
-    temperature = head_measure.temperature(head, real["valid"], sequences)
+    temperature = head_measure.temperature(head, real)
     figures, gates = head_measure.figures(head, real, sequences, temperature)
     for line in head_measure.lines(figures):
         log(line)

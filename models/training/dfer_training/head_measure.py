@@ -65,10 +65,11 @@ def distribution(logits: np.ndarray, temperature: float) -> np.ndarray:
     return metrics.softmax(logits.astype(np.float64), temperature)
 
 
-def temperature(head, bank, sequences) -> float:
+def temperature(head, real: dict) -> float:
     """The temperature that makes the mean of the clips' distributions fit best on valid: stills and composed windows alike."""
+    bank = real["valid-stills"]
     sets = [(answers(head, frozen_windows(bank)), bank.labels.numpy())]
-    mixed = list(mixed_windows(bank, 3000))
+    mixed = list(mixed_windows(real["valid"], 3000))
     sets.append((answers(head, mixed), truths(mixed)[0]))
     logits, labels = (np.concatenate(c) for c in zip(*sets))
     best = None
@@ -125,8 +126,9 @@ def figures(head, real: dict, sequences, t: float) -> tuple[dict, tuple[float, f
     out["gates"] = {"min-agreement": chosen[0], "min-confidence": chosen[1]}
     splits = [split for split in ("valid", "test") if split in real]
     for split in splits:
-        bank = real[split]
+        bank = real[f"{split}-stills"]
         out[f"{split}-stills"] = judge(distribution(answers(head, frozen_windows(bank)), t), bank.labels.numpy())
+        bank = real[split]
         out[f"{split}-drifting"] = judge(distribution(answers(head, still_windows(bank)), t), bank.labels.numpy())
     if "test" in real:
         mixed = list(mixed_windows(real["test"]))
