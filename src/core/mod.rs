@@ -7,11 +7,20 @@
 //! the traits of [`networks`]; the engine turns the answers into one [`result::Expression`] per
 //! face and frame.
 
+pub mod agreement;
+pub mod analyst;
+pub mod crop;
+pub mod decision;
+pub mod engine;
 pub mod error;
+pub mod history;
 pub mod networks;
 pub mod pixels;
 pub mod record;
 pub mod result;
+pub mod sampling;
+pub mod scene;
+pub mod tracker;
 pub mod types;
 
 pub use error::Error;

@@ -30,8 +30,14 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 6] =
-        [Self::WarmingUp, Self::Stable, Self::Changing, Self::Uncertain, Self::LowQuality, Self::NoFace];
+    pub const ALL: [Self; 6] = [
+        Self::WarmingUp,
+        Self::Stable,
+        Self::Changing,
+        Self::Uncertain,
+        Self::LowQuality,
+        Self::NoFace,
+    ];
 
     /// The name used in records, metadata and messages.
     pub const fn as_str(self) -> &'static str {
@@ -235,13 +241,15 @@ mod tests {
         let new = Expression::new(Some(7), Status::WarmingUp);
         assert_eq!(serde_json::to_string(&new).unwrap(), r#"{"track-id":7,"status":"warming-up"}"#);
         let read: Expression =
-            serde_json::from_str(r#"{"track-id":7,"status":"warming-up","colour":"blue"}"#).unwrap();
+            serde_json::from_str(r#"{"track-id":7,"status":"warming-up","colour":"blue"}"#)
+                .unwrap();
         assert_eq!(read, new);
     }
 
     #[test]
     fn probabilities_keep_the_model_order() {
-        let p = Probabilities(vec![("sad".into(), 0.25), ("happy".into(), 0.75), ("fear".into(), 0.0)]);
+        let p =
+            Probabilities(vec![("sad".into(), 0.25), ("happy".into(), 0.75), ("fear".into(), 0.0)]);
         let text = serde_json::to_string(&p).unwrap();
         assert_eq!(text, r#"{"sad":0.25,"happy":0.75,"fear":0.0}"#);
         assert_eq!(serde_json::from_str::<Probabilities>(&text).unwrap(), p);

@@ -10,6 +10,13 @@ pub type Ns = u64;
 /// One second in [`Ns`].
 pub const SECOND: Ns = 1_000_000_000;
 
+/// Number of the grid slot of length `interval` that `t` falls into. The grid is absolute, so the
+/// same moments are looked at whatever the frame rate; a quarter slot of tolerance keeps frames
+/// whose time was rounded down in the slot they belong to.
+pub fn slot(t: Ns, interval: Ns) -> u64 {
+    (t + interval / 4) / interval.max(1)
+}
+
 /// Pixels, fractions allowed; x to the right, y down. The centre of the first pixel is (0.5, 0.5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {

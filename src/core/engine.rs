@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The cheap half: follows faces through the frames, cuts out what the networks must see, and
+//! keeps what is known of every face.
+//!
+//! Per frame: [`Engine::begin`]; then [`Engine::detection`] and [`Engine::faces`] give the jobs
+//! that are due, an [`super::analyst::Analyst`] runs them, now or later, [`Engine::absorb`] takes
+//! the outcomes; last, [`Engine::results`] says what holds for this frame.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::analyst::{Cut, Job, Look, Outcome};
+use super::crop;
+use super::decision::{Decision, DecisionSettings, Verdict};
+use super::pixels::{Channels, FrameView, Outside};
+use super::result::{Expression, Status};
+use super::scene::SceneCut;
+use super::tracker::{Tracker, TrackerSettings};
+use super::types::{Ns, Rect, SECOND, slot};
+
+/// Where faces come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaceSource {
+    /// Boxes given with the frame where there are any, else the detector.
+    Auto,
+    /// Boxes given with the frame only.
+    Upstream,
+    /// The detector only.
+    Detector,
+    /// The whole frame is one face.
+    Frame,
+}
+
+/// What may change while a stream runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EngineSettings {
+    pub source: FaceSource,
+    pub detect_interval: Ns,
+    pub tracker: TrackerSettings,
+    pub decision: DecisionSettings,
+}
+
+/// What the networks want to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Demands {
+    /// Width, height and colour of the detector's frame; `None` without a detector.
+    pub detector: Option<(usize, usize, Channels)>,
+    /// Side of the patch around a face.
+    pub patch: usize,
+    /// Side and colour of the encoder's crop.
+    pub crop: (usize, Channels),
+    /// Encoded frames a second at most.
+    pub rate: f64,
+}
+
+/// One face of the current frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaceResult {
+    /// In pixels of the frame; where it is expected when it was not looked for.
+    pub rect: Rect,
+    /// Position in the list of upstream boxes of this frame, where it came from one.
+    pub upstream: Option<usize>,
+    pub expression: Expression,
+}
+
+/// Boxes of an upstream detector, with the ids it gave.
+pub type Upstream = [(Option<u64>, Rect)];
+
+#[derive(Debug, Default)]
+struct Face {
+    looked: Option<u64>,
+    decision: Decision,
+    status: Option<Status>,
+    label: Option<Arc<str>>,
+    verdict: Option<Verdict>,
+    quality: Option<f32>,
+    /// Seen by the detector in a look of its own, or vouched for by upstream.
+    confirmed: bool,
+    missed_since: Option<Ns>,
+    upstream: Option<usize>,
+    announced: Option<Arc<str>>,
+}
+
+pub struct Engine {
+    settings: EngineSettings,
+    demands: Demands,
+    model: Arc<str>,
+    tracker: Tracker,
+    scene: SceneCut,
+    faces: BTreeMap<u64, Face>,
+    detected: Option<u64>,
+    from_upstream: bool,
+    upstream_seen: Option<Ns>,
+    ignored: usize,
+    now: Ns,
+}
+
+/// Upstream detectors that do not run on every frame are waited for this long.
+const UPSTREAM_PATIENCE: Ns = SECOND;
+/// A face missed for longer than this has no usable result.
+const MISSED_TOO_LONG: Ns = SECOND / 4;
+/// Old and new quality are mixed in this proportion, so that one dark frame decides nothing.
+const QUALITY_MEMORY: f32 = 0.6;
+/// Track id of the one face with [`FaceSource::Frame`].
+const WHOLE_FRAME: u64 = 1;
+
+impl Engine {
+    pub fn new(settings: EngineSettings, demands: Demands, model: Arc<str>) -> Self {
+        Self {
+            tracker: Tracker::new(settings.tracker),
+            settings,
+            demands,
+            model,
+            scene: SceneCut::new(),
+            faces: BTreeMap::new(),
+            detected: None,
+            from_upstream: false,
+            upstream_seen: None,
+            ignored: 0,
+            now: 0,
+        }
+    }
+
+    /// Holds from the next frame on.
+    pub fn set_settings(&mut self, settings: EngineSettings) {
+        self.tracker.set_settings(settings.tracker);
+        self.settings = settings;
+    }
+
+    /// Forgets all faces; ids go on. To be called when time jumps.
+    pub fn reset(&mut self) {
+        self.tracker.reset();
+        self.scene.reset();
+        self.faces.clear();
+        self.detected = None;
+        self.upstream_seen = None;
+        self.ignored = 0;
+    }
+
+    /// A new frame at time `t`, later than the one before. True when a new shot begins here: all
+    /// faces were forgotten and outcomes of earlier frames must not be absorbed any more.
+    pub fn begin(&mut self, t: Ns, frame: &FrameView<'_>, upstream: &Upstream) -> bool {
+        self.now = t;
+        if self.settings.source == FaceSource::Frame {
+            return false;
+        }
+        let cut = self.scene.is_cut(frame);
+        if cut {
+            self.tracker.reset();
+            self.faces.clear();
+            self.detected = None;
+        }
+        for id in self.tracker.expire(t) {
+            self.faces.remove(&id);
+        }
+        self.adopt(t, upstream);
+        cut
+    }
+
+    fn adopt(&mut self, t: Ns, upstream: &Upstream) {
+        for face in self.faces.values_mut() {
+            face.upstream = None;
+        }
+        if !upstream.is_empty() {
+            self.upstream_seen = Some(t);
+        }
+        let waiting =
+            self.upstream_seen.is_some_and(|seen| t.saturating_sub(seen) <= UPSTREAM_PATIENCE);
+        self.from_upstream = match self.settings.source {
+            FaceSource::Upstream => true,
+            FaceSource::Auto => waiting,
+            FaceSource::Detector | FaceSource::Frame => false,
+        };
+        if !self.from_upstream || upstream.is_empty() {
+            return;
+        }
+        let association = self.tracker.adopt(t, upstream);
+        self.ignored = association.ignored;
+        for (index, id) in association.ids.iter().enumerate() {
+            if let Some(id) = id {
+                let face = self.faces.entry(*id).or_default();
+                face.confirmed = true;
+                face.upstream = Some(index);
+            }
+        }
+    }
+
+    /// The whole frame for the detector, when it is due.
+    pub fn detection(&mut self, frame: &FrameView<'_>) -> Option<Job> {
+        let (width, height, channels) = self.demands.detector?;
+        if self.from_upstream || self.settings.source == FaceSource::Frame {
+            return None;
+        }
+        let due = slot(self.now, self.settings.detect_interval);
+        if self.detected == Some(due) {
+            return None;
+        }
+        self.detected = Some(due);
+        let map = crop::letterbox(frame.width(), frame.height(), width, height);
+        let picture = frame.sample(&map, width, height, channels, Outside::Gray);
+        Some(Job::Detect { t: self.now, picture, map })
+    }
+
+    /// The faces that are due to be looked at, the largest first.
+    pub fn faces(&mut self, frame: &FrameView<'_>) -> Vec<Job> {
+        let due = slot(self.now, (SECOND as f64 / self.demands.rate) as Ns);
+        if self.settings.source == FaceSource::Frame {
+            return self.whole_frame(frame, due);
+        }
+        let ids: Vec<u64> = self.tracker.largest_first().iter().map(|track| track.id).collect();
+        let mut jobs = Vec::new();
+        for id in ids.into_iter().take(self.settings.tracker.max_faces) {
+            let Some(rect) = self.tracker.predict(id, self.now).filter(Rect::is_sane) else {
+                continue;
+            };
+            let face = self.faces.entry(id).or_default();
+            if face.looked == Some(due)
+                || rect.clipped(frame.width() as f32, frame.height() as f32).is_none()
+            {
+                continue;
+            }
+            face.looked = Some(due);
+            let side = self.demands.patch;
+            let map = crop::track_window(&rect, side);
+            let picture = frame.sample(&map, side, side, Channels::Rgb, Outside::Edge);
+            let cut = Cut::Patch { map, face: rect, must_find: !self.from_upstream };
+            jobs.push(Job::Face { t: self.now, track: id, picture, cut });
+        }
+        jobs
+    }
+
+    fn whole_frame(&mut self, frame: &FrameView<'_>, due: u64) -> Vec<Job> {
+        let face = self.faces.entry(WHOLE_FRAME).or_default();
+        if face.looked == Some(due) {
+            return Vec::new();
+        }
+        face.looked = Some(due);
+        face.confirmed = true;
+        let (side, channels) = self.demands.crop;
+        let map = crop::whole(frame.width(), frame.height(), side);
+        let picture = frame.sample(&map, side, side, channels, Outside::Edge);
+        vec![Job::Face { t: self.now, track: WHOLE_FRAME, picture, cut: Cut::Crop }]
+    }
+
+    /// What a job came to; also of an earlier frame.
+    pub fn absorb(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Faces { t, faces } => {
+                self.ignored = self.tracker.associate(t, &faces).ignored;
+            }
+            Outcome::Look(look) => self.absorb_look(look),
+        }
+    }
+
+    fn absorb_look(&mut self, look: Look) {
+        let whole = self.settings.source == FaceSource::Frame;
+        if !whole && self.tracker.get(look.track).is_none() {
+            return;
+        }
+        let face = self.faces.entry(look.track).or_default();
+        if let Some(found) = look.found {
+            self.tracker.observe(
+                look.track,
+                look.t,
+                found.rect,
+                Some(found.landmarks),
+                found.score,
+            );
+            face.confirmed = true;
+        }
+        if look.missed && !self.from_upstream {
+            self.tracker.miss(look.track, look.t);
+            face.missed_since.get_or_insert(look.t);
+        } else {
+            face.missed_since = None;
+        }
+        if let Some(new) = look.quality {
+            face.quality = Some(match face.quality {
+                Some(old) => old * QUALITY_MEMORY + new * (1.0 - QUALITY_MEMORY),
+                None => new,
+            });
+        }
+        if let Some(verdict) = look.verdict {
+            if face.quality.is_some_and(|q| q < self.settings.decision.min_quality) {
+                face.status = Some(Status::LowQuality);
+                face.label = None;
+            } else {
+                let (status, label) = face.decision.update(&verdict, &self.settings.decision);
+                face.status = Some(status);
+                face.label = label;
+            }
+            face.verdict = Some(verdict);
+        }
+    }
+
+    /// Faces of the current frame, the largest first. A new face is one only after a second look.
+    pub fn results(&self, width: usize, height: usize) -> Vec<FaceResult> {
+        if self.settings.source == FaceSource::Frame {
+            let rect = Rect::new(0.0, 0.0, width as f32, height as f32);
+            return self
+                .faces
+                .get(&WHOLE_FRAME)
+                .map(|f| self.result(WHOLE_FRAME, f, rect))
+                .into_iter()
+                .collect();
+        }
+        self.tracker
+            .largest_first()
+            .into_iter()
+            .filter_map(|track| {
+                let face = self.faces.get(&track.id).filter(|f| f.confirmed)?;
+                let rect = self.tracker.predict(track.id, self.now)?;
+                rect.clipped(width as f32, height as f32)?;
+                Some(self.result(track.id, face, rect))
+            })
+            .take(self.settings.tracker.max_faces)
+            .collect()
+    }
+
+    fn result(&self, id: u64, face: &Face, rect: Rect) -> FaceResult {
+        let mut e = Expression::new(Some(id), face.status.unwrap_or(Status::WarmingUp));
+        e.face_quality = face.quality;
+        e.model = Some(self.model.clone());
+        if let Some(verdict) = &face.verdict {
+            e.label = face.label.clone();
+            e.probability = e.label.as_deref().and_then(|label| verdict.probabilities.get(label));
+            e.raw_label = verdict.probabilities.top().map(|(label, _)| label.clone());
+            e.probabilities = Some(verdict.probabilities.clone());
+            e.agreement = Some(verdict.agreement);
+            e.clips = Some(verdict.clips);
+            e.votes = Some(verdict.votes);
+            let has_streams = verdict.streams.short.is_some() || verdict.streams.long.is_some();
+            e.streams = has_streams.then(|| verdict.streams.clone());
+            e.clip_start = Some(verdict.start);
+            e.clip_end = Some(verdict.t);
+            e.clip_frames = Some(verdict.frames);
+            e.key_times = verdict.key_times.clone();
+            e.age = Some(self.now.saturating_sub(verdict.t));
+        }
+        if face.missed_since.is_some_and(|since| self.now.saturating_sub(since) > MISSED_TOO_LONG) {
+            e.status = Status::LowQuality;
+            e.label = None;
+            e.probability = None;
+        }
+        FaceResult { rect, upstream: face.upstream, expression: e }
+    }
+
+    /// Which of these results differ in their stable label from what was last announced of the
+    /// face; they count as announced from now on.
+    pub fn changes(&mut self, results: &[FaceResult]) -> Vec<usize> {
+        let mut changed = Vec::new();
+        for (i, result) in results.iter().enumerate() {
+            let e = &result.expression;
+            let stable = match e.status {
+                Status::Stable => e.label.clone(),
+                // A wavering label is still the last one announced.
+                Status::Changing => continue,
+                _ => None,
+            };
+            if let Some(face) = e.track_id.and_then(|id| self.faces.get_mut(&id))
+                && face.announced != stable
+            {
+                face.announced = stable;
+                changed.push(i);
+            }
+        }
+        changed
+    }
+
+    /// Faces of the newest detection that could not be followed.
+    pub fn ignored(&self) -> usize {
+        self.ignored
+    }
+}
