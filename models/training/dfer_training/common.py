@@ -71,6 +71,16 @@ def load_checkpoint(path: Path, fresh: bool = False) -> dict | None:
     return torch.load(path, map_location="cpu", weights_only=False)
 
 
+def save_weights(path: Path, network: torch.nn.Module) -> None:
+    """The weights alone in half precision: small enough to keep beside the recipe, good enough to go on from."""
+    save_checkpoint(path, {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()})
+
+
+def load_weights(path: Path, network: torch.nn.Module) -> None:
+    """Weights of `save_weights` into a network of the same shape."""
+    network.load_state_dict(torch.load(need(path, "the weights to start from"), map_location="cpu", weights_only=True))
+
+
 class Log:
     """Lines with a clock, on the terminal and appended to a file."""
 

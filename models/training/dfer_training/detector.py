@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
     p = common.parser("detector", __doc__)
     p.add_argument("--labels", help="folder of facedet's labels.jsonl (default: DATA/facedet)")
     p.add_argument("--images", help="folder of its unzipped train and val (default: DATA/facedet)")
+    p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/detector.pt (default: random)")
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--frames", type=int, default=20, help="frames of 320x192 a step")
     p.add_argument("--windows", type=int, default=24, help="tracking windows of 96x96 a step")
@@ -78,6 +79,8 @@ def main(argv: list[str]) -> None:
     labels, images = (type(root)(x) if x else root for x in (args.labels, args.images))
     train, val = (facedet.load(labels, images, split) for split in ("train", "val"))
     network = Detector().to(device, memory_format=torch.channels_last)
+    if args.start:
+        common.load_weights(args.start, network)
     log(f"{len(train)} train, {len(val)} val photographs; {multiply_adds(network, (1, 3, 192, 320)):.1f} M multiply-adds")
     fit(args, network, train, val, device, log)
 

@@ -112,6 +112,7 @@ def arguments(argv: list[str]):
     p = common.parser("encoder", __doc__)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
     p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
+    p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/encoder.pt (default: random)")
     p.add_argument("--steps", type=int, default=9000)
     p.add_argument("--batch", type=int, default=128)
     p.add_argument("--rate", type=float, default=2e-3)
@@ -146,6 +147,8 @@ def work(argv: list[str]) -> None:
         log("no detector.pt in the scratch folder: training on FER+ as it is, without aligned copies")
     common.wait()
     network = Encoder().to(device, memory_format=torch.channels_last)
+    if args.start:
+        common.load_weights(args.start, network)
     batches = Batches(args, train)
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
         f"stills {0 if batches.stills is None else len(batches.stills[0])}; "

@@ -145,6 +145,7 @@ def save(model, path: Path) -> None:
 def export_detector(checkpoint: Path, models: Path, threshold: float, log: common.Log) -> None:
     network = Detector()
     network.load_state_dict(common.load_checkpoint(common.need(checkpoint, "the detector's checkpoint"))["average"])
+    common.save_weights(models / "training" / "checkpoints" / "detector.pt", network)
     path = models / "face" / "detector.onnx"
     save(graph.detector(network), path)
 
@@ -166,6 +167,7 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     network = Encoder()
     network.load_state_dict(common.load_checkpoint(common.need(checkpoint, "the encoder's checkpoint"))["average"])
     network.eval()
+    common.save_weights(models / "training" / "checkpoints" / "encoder.pt", network)
     # What stage encoder chose on valid; the head does not see it, it works on embeddings.
     shift = checkpoint.with_name(f"{checkpoint.stem}-shift.json")
     if shift.exists():

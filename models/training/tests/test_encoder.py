@@ -164,6 +164,16 @@ def test_checkpoint_is_whole_or_absent(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
 
 
+def test_weights_survive_half_precision(tmp_path):
+    torch.manual_seed(1)
+    one, two = (Encoder(widths=(8, 8, 8, 8), depths=(1, 1, 1, 1)) for _ in range(2))
+    common.save_weights(tmp_path / "w.pt", one)
+    common.load_weights(tmp_path / "w.pt", two)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+    with pytest.raises(FileNotFoundError, match="weights to start from"):
+        common.load_weights(tmp_path / "none.pt", two)
+
+
 def test_average_follows_and_smooths():
     network = torch.nn.Linear(1, 1)
     average = common.Average(network, 0.9)
