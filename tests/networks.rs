@@ -210,3 +210,29 @@ fn several_threads_share_a_network() {
         assert_near(&values[..4], &[want; 4]);
     }
 }
+
+/// The models of the library load and answer, and the classes are in the order that all know.
+#[test]
+fn built_in_models_work() {
+    let network = models::expression(&backend(), None, 5).unwrap();
+    let spec = network.spec().clone();
+    let classes: Vec<&str> = spec.classes.iter().map(|c| &**c).collect();
+    assert_eq!(classes, ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]);
+    assert_eq!(spec.model, models::describe(None).unwrap().model);
+    let frame = network.encode(flat(spec.channels, spec.size, 128)).unwrap();
+    let clip = Clip {
+        synopsis: vec![(0, &frame); spec.sampling.synopsis],
+        detail: vec![vec![(0, &frame); spec.sampling.detail]; spec.sampling.moments],
+    };
+    let clips = vec![clip; 5];
+    assert_eq!(network.moments(&clips).unwrap()[4].len(), spec.sampling.synopsis);
+    let answers = network.answer(&clips).unwrap();
+    assert!(answers.iter().all(|a| a.fused.len() == 7 && *a == answers[0]));
+
+    let detector = models::detector(&backend(), None).unwrap();
+    let info = models::describe_detector().unwrap();
+    assert_eq!((info.kind, &info.model), ("detector", &detector.spec().model));
+    let (width, height) = detector.spec().frame_size;
+    let grey = Picture::new(Channels::Rgb, width, height, vec![128; width * height * 3]).unwrap();
+    assert_eq!(detector.detect(&grey, detector.spec().score_threshold).unwrap(), []);
+}

@@ -61,3 +61,8 @@ fn detector_agrees() {
 fn encoder_agrees() {
     agrees("expression/encoder.onnx", "encoder.json");
 }
+
+#[test]
+fn head_agrees() {
+    agrees("expression/head.onnx", "head.json");
+}

@@ -16,3 +16,12 @@ pub static DETECTOR: BuiltIn = BuiltIn {
     toml: include_str!("../../models/face/model.toml"),
     files: &[("detector.onnx", include_bytes!("../../models/face/detector.onnx"))],
 };
+
+pub static EXPRESSION: BuiltIn = BuiltIn {
+    label: "built-in expression network",
+    toml: include_str!("../../models/expression/model.toml"),
+    files: &[
+        ("encoder.onnx", include_bytes!("../../models/expression/encoder.onnx")),
+        ("head.onnx", include_bytes!("../../models/expression/head.onnx")),
+    ],
+};

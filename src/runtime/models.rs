@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use once_cell::sync::OnceCell;
 
-use super::built_in::{BuiltIn, DETECTOR};
+use super::built_in::{BuiltIn, DETECTOR, EXPRESSION};
 use super::clip::ClipNetwork;
 use super::contract::Kind;
 use super::detector::Detector;
@@ -30,7 +30,7 @@ pub fn detector(
     path: Option<&Path>,
 ) -> Result<Arc<dyn FaceDetector>, Error> {
     static LOADED: Shared<dyn FaceDetector> = LazyLock::new(Mutex::default);
-    let package = open(path, Some(&DETECTOR))?;
+    let package = open(path, &DETECTOR)?;
     let key = (backend.name().to_owned(), package.content.clone(), 0);
     Ok(shared(&LOADED, key, || Ok(Box::new(Detector::load(&**backend, &package)?)))?)
 }
@@ -43,7 +43,7 @@ pub fn expression(
     clips: usize,
 ) -> Result<Arc<dyn ExpressionNetwork>, Error> {
     static LOADED: Shared<dyn ExpressionNetwork> = LazyLock::new(Mutex::default);
-    let package = open(path, None)?;
+    let package = open(path, &EXPRESSION)?;
     let key = (backend.name().to_owned(), package.content.clone(), clips);
     let load = || -> Result<Box<dyn ExpressionNetwork>, Error> {
         match &package.description.kind {
@@ -60,22 +60,18 @@ pub fn expression(
 /// What the model of that path is, or the built-in expression network. Reads and verifies every
 /// file of it; whether a backend can run it is told by loading it.
 pub fn describe(path: Option<&Path>) -> Result<ModelInfo, Error> {
-    Ok(ModelInfo::new(&open(path, None)?))
+    Ok(ModelInfo::new(&open(path, &EXPRESSION)?))
 }
 
 /// What the built-in face detector is.
 pub fn describe_detector() -> Result<ModelInfo, Error> {
-    Ok(ModelInfo::new(&open(None, Some(&DETECTOR))?))
+    Ok(ModelInfo::new(&open(None, &DETECTOR)?))
 }
 
-fn open(path: Option<&Path>, built_in: Option<&BuiltIn>) -> Result<Package, Error> {
-    match (path, built_in) {
-        (Some(path), _) => Package::open(path),
-        (None, Some(model)) => Package::built_in(model),
-        (None, None) => Err(Error::Model {
-            model: "built-in expression network".to_owned(),
-            reason: "it is not part of this build; give the path of a model".to_owned(),
-        }),
+fn open(path: Option<&Path>, built_in: &BuiltIn) -> Result<Package, Error> {
+    match path {
+        Some(path) => Package::open(path),
+        None => Package::built_in(built_in),
     }
 }
 
