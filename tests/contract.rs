@@ -417,6 +417,16 @@ fn graphs_that_upset_the_runtime() {
             .node("Add", &["face", "b"], "embedding")
             .node("Relu", &["embedding"], "b")
             .finish(),
+        // More than any memory holds.
+        Graph::default()
+            .input("face", &[1, 1, 16, 16])
+            .output("embedding", &[1, 8])
+            .integers("shape", &[1 << 40])
+            .node("ConstantOfShape", &["shape"], "w")
+            .node("Add", &["face", "w"], "embedding")
+            .finish(),
+        // A size that is a riddle.
+        Graph::default().input(&"(".repeat(200_000), &[0]).output("embedding", &[1, 8]).finish(),
         // A constant that does not hold what its shape promises.
         Graph::default()
             .input("face", &[1, 1, 16, 16])
