@@ -3,6 +3,7 @@
 
 import queue
 import threading
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,8 +65,8 @@ def batches(photos: list, seed: int, first: int, total: int, frames: int, window
 
 def main(argv: list[str]) -> None:
     p = common.parser("detector", __doc__)
-    p.add_argument("--labels", help="folder of facedet's labels.jsonl (default: DATA/facedet)")
-    p.add_argument("--images", help="folder of its unzipped train and val (default: DATA/facedet)")
+    p.add_argument("--labels", type=Path, help="folder of facedet's labels.jsonl (default: DATA/facedet)")
+    p.add_argument("--images", type=Path, help="folder of its unzipped train and val (default: DATA/facedet)")
     p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/detector.pt (default: random)")
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--frames", type=int, default=20, help="frames of 320x192 a step")
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> None:
     device = common.setup(args)
     log = common.Log(args.work / "detector.log")
     root = args.data / "facedet"
-    labels, images = (type(root)(x) if x else root for x in (args.labels, args.images))
+    labels, images = (x or root for x in (args.labels, args.images))
     train, val = (facedet.load(labels, images, split) for split in ("train", "val"))
     network = Detector().to(device, memory_format=torch.channels_last)
     if args.start:
