@@ -10,13 +10,18 @@ pub mod core;
 pub mod runtime;
 
 #[cfg(feature = "plugin")]
+pub mod dferfilter;
+#[cfg(feature = "plugin")]
 pub mod dferrecorder;
+#[cfg(feature = "plugin")]
+pub mod filter;
 #[cfg(feature = "plugin")]
 pub mod meta;
 
 #[cfg(feature = "plugin")]
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
+    dferfilter::register(plugin)?;
     dferrecorder::register(plugin)
 }
 

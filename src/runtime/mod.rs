@@ -13,6 +13,7 @@ pub mod contract;
 mod detection;
 pub mod detector;
 pub mod factored;
+pub mod fake;
 pub mod graph;
 pub mod info;
 pub mod models;
@@ -22,3 +23,4 @@ mod schema;
 pub mod tract;
 #[cfg(target_arch = "x86_64")]
 mod winograd;
+pub mod worker;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One run of one stream: engine and analyst, in line or with the inference thread between them.
+
+use std::time::Duration;
+
+use crate::core::analyst::{Analyst, ClipSettings, Networks, Stage};
+use crate::core::engine::{Demands, Engine, EngineSettings, FaceResult, Upstream};
+use crate::core::pixels::FrameView;
+use crate::core::{Error, Ns};
+use crate::runtime::worker::{self, Worker};
+
+pub struct Session {
+    engine: Engine,
+    inference: Inference,
+}
+
+enum Inference {
+    Inline(Box<Analyst>),
+    Thread(Worker),
+}
+
+/// What one frame came to.
+pub struct Analysis {
+    pub faces: Vec<FaceResult>,
+    /// Positions in `faces` whose stable label changed.
+    pub changed: Vec<usize>,
+    pub ignored: usize,
+    pub spent: Vec<(Stage, Duration)>,
+    /// Jobs that newer ones took the place of.
+    pub dropped: u64,
+}
+
+impl Session {
+    /// `live`: inference on a thread named after `name`.
+    pub fn new(
+        name: &str,
+        live: bool,
+        networks: Networks,
+        settings: EngineSettings,
+        clips: ClipSettings,
+    ) -> Result<Self, Error> {
+        let spec = networks.expression.spec();
+        let demands = Demands {
+            detector: networks.detector.as_ref().map(|d| {
+                let spec = d.spec();
+                (spec.frame_size.0, spec.frame_size.1, spec.channels)
+            }),
+            patch: Analyst::patch_size(&networks),
+            crop: (spec.size, spec.channels),
+            rate: spec.sampling.rate,
+        };
+        let engine = Engine::new(settings, demands, spec.model.as_str().into());
+        let analyst = Analyst::new(networks, clips);
+        let inference = if live {
+            Inference::Thread(Worker::spawn(name, analyst)?)
+        } else {
+            Inference::Inline(Box::new(analyst))
+        };
+        Ok(Self { engine, inference })
+    }
+
+    pub fn set_settings(&mut self, settings: EngineSettings) {
+        self.engine.set_settings(settings);
+    }
+
+    /// Forgets all faces: time jumped, or the picture is another one.
+    pub fn reset(&mut self) {
+        self.engine.reset();
+        self.reset_inference();
+    }
+
+    fn reset_inference(&mut self) {
+        match &mut self.inference {
+            Inference::Inline(analyst) => analyst.reset(),
+            Inference::Thread(worker) => worker.reset(),
+        }
+    }
+
+    /// Analyses the frame of time `t`; in live mode as far as results are there already.
+    pub fn frame(&mut self, t: Ns, frame: &FrameView<'_>, upstream: &Upstream) -> Result<Analysis, Error> {
+        if self.engine.begin(t, frame, upstream) {
+            self.reset_inference();
+        }
+        let (spent, dropped) = match &mut self.inference {
+            Inference::Inline(analyst) => {
+                if let Some(job) = self.engine.detection(frame) {
+                    self.engine.absorb(worker::run(analyst, job)?);
+                }
+                for job in self.engine.faces(frame) {
+                    self.engine.absorb(worker::run(analyst, job)?);
+                }
+                (std::mem::take(&mut analyst.spent), 0)
+            }
+            Inference::Thread(worker) => {
+                let done = worker.collect();
+                for outcome in done.outcomes {
+                    self.engine.absorb(outcome?);
+                }
+                if let Some(job) = self.engine.detection(frame) {
+                    worker.submit(job);
+                }
+                for job in self.engine.faces(frame) {
+                    worker.submit(job);
+                }
+                (done.spent, done.dropped)
+            }
+        };
+        let faces = self.engine.results(frame.width(), frame.height());
+        let changed = self.engine.changes(&faces);
+        Ok(Analysis { faces, changed, ignored: self.engine.ignored(), spent, dropped })
+    }
+}

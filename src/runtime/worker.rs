@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The inference thread of `mode=live`: bounded, newest first, never waited for.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::core::Error;
+use crate::core::analyst::{Analyst, Job, Outcome, Stage};
+
+/// Runs jobs on a thread of its own. At most one detection and one look per face wait; a newer
+/// one takes the place of the older, which counts as dropped. Dropping the worker ends the thread
+/// after the job in hand.
+pub struct Worker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    mailbox: Mutex<Mailbox>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    /// Rises with every reset; what belongs to an earlier one is thrown away.
+    generation: u64,
+    detection: Option<Job>,
+    faces: VecDeque<(u64, Job)>,
+    done: Vec<Result<Outcome, Error>>,
+    spent: Vec<(Stage, Duration)>,
+    dropped: u64,
+    stop: bool,
+}
+
+/// What the thread finished since the last look.
+#[derive(Default)]
+pub struct Done {
+    pub outcomes: Vec<Result<Outcome, Error>>,
+    pub spent: Vec<(Stage, Duration)>,
+    /// Jobs dropped since.
+    pub dropped: u64,
+}
+
+impl Worker {
+    /// Starts the thread. Fails when the system has no thread left.
+    pub fn spawn(name: &str, analyst: Analyst) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("{name}:infer"))
+            .spawn(move || theirs.work(analyst))
+            .map_err(|e| Error::Runtime { runtime: "inference thread".into(), reason: e.to_string() })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Hands a job over without waiting.
+    pub fn submit(&self, job: Job) {
+        let mut mailbox = self.shared.lock();
+        match &job {
+            Job::Detect { .. } => {
+                if mailbox.detection.replace(job).is_some() {
+                    mailbox.dropped += 1;
+                }
+            }
+            Job::Face { track, .. } => {
+                let track = *track;
+                match mailbox.faces.iter_mut().find(|(id, _)| *id == track) {
+                    Some(waiting) => {
+                        waiting.1 = job;
+                        mailbox.dropped += 1;
+                    }
+                    None => mailbox.faces.push_back((track, job)),
+                }
+            }
+        }
+        drop(mailbox);
+        self.shared.wake.notify_one();
+    }
+
+    /// What was finished; never waits.
+    pub fn collect(&self) -> Done {
+        let mut mailbox = self.shared.lock();
+        Done {
+            outcomes: std::mem::take(&mut mailbox.done),
+            spent: std::mem::take(&mut mailbox.spent),
+            dropped: std::mem::take(&mut mailbox.dropped),
+        }
+    }
+
+    /// Forgets what waits and what is remembered; the job in hand ends in vain.
+    pub fn reset(&self) {
+        let mut mailbox = self.shared.lock();
+        mailbox.generation += 1;
+        mailbox.detection = None;
+        mailbox.faces.clear();
+        mailbox.done.clear();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported as an outcome.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, mut analyst: Analyst) {
+        let mut generation = 0;
+        loop {
+            let mut mailbox = self.lock();
+            let job = loop {
+                if mailbox.stop {
+                    return;
+                }
+                let next = mailbox.detection.take();
+                if let Some(job) = next.or_else(|| mailbox.faces.pop_front().map(|(_, job)| job)) {
+                    break job;
+                }
+                mailbox = self.wake.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+            };
+            if mailbox.generation != generation {
+                generation = mailbox.generation;
+                analyst.reset();
+            }
+            drop(mailbox);
+            let outcome = run(&mut analyst, job);
+            let mut mailbox = self.lock();
+            mailbox.spent.append(&mut analyst.spent);
+            if mailbox.generation == generation {
+                mailbox.done.push(outcome);
+            }
+        }
+    }
+}
+
+/// Runs a job; a panic below becomes an error.
+pub fn run(analyst: &mut Analyst, job: Job) -> Result<Outcome, Error> {
+    catch_unwind(AssertUnwindSafe(|| analyst.run(job))).unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("it panicked");
+        Err(Error::Inference { network: "analysis".into(), reason: reason.to_owned() })
+    })
+}
