@@ -4,8 +4,8 @@
 
 use ndarray::{ArrayView2, ArrayView3};
 
-use crate::core::networks::Detection;
-use crate::core::{Landmarks, Point, Rect};
+use super::networks::Detection;
+use super::types::{Landmarks, Point, Rect};
 
 /// Values of `geometry` for each cell: centre, size, five landmarks.
 pub const GEOMETRY: usize = 14;

@@ -11,6 +11,7 @@ pub mod agreement;
 pub mod analyst;
 pub mod crop;
 pub mod decision;
+pub mod detection;
 pub mod engine;
 pub mod error;
 pub mod history;

@@ -5,11 +5,11 @@
 use ndarray::{ArrayD, Ix4};
 
 use super::contract::Kind;
-use super::detection::{GEOMETRY, Maps, suppress};
 use super::graph::{Backend, Network};
 use super::package::Package;
 use super::pixels::Normal;
 use crate::core::Error;
+use crate::core::detection::{GEOMETRY, Maps, suppress};
 use crate::core::networks::{Detection, DetectorSpec, FaceDetector};
 use crate::core::pixels::Picture;
 

@@ -9,8 +9,6 @@ mod built_in;
 mod checks;
 pub mod clip;
 pub mod contract;
-#[path = "../core/detection.rs"]
-mod detection;
 pub mod detector;
 pub mod factored;
 pub mod fake;
