@@ -34,6 +34,6 @@ gst::plugin_define!(
     "MPL-2.0",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_REPOSITORY"),
+    env!("CARGO_PKG_NAME"),
     env!("BUILD_REL_DATE")
 );

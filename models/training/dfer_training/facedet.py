@@ -156,6 +156,33 @@ class Composer:
             canvas.ignored.append(box)
 
     def background(self, width: int, height: int) -> Canvas:
+        canvas = self.empty(width, height)
+        if self.rng.random() < 0.25:
+            self.doodle(canvas.image)
+        return canvas
+
+    def doodle(self, image: np.ndarray) -> None:
+        """Draws what photographs lack and titles are full of: letters, discs in discs, a disc above a bar."""
+        rng, (h, w) = self.rng, image.shape[:2]
+        colour = lambda: tuple(int(c) for c in rng.integers(0, 256, 3))
+        for _ in range(rng.integers(1, 5)):
+            x, y = int(rng.integers(0, w)), int(rng.integers(0, h))
+            r = int(np.exp(rng.uniform(np.log(4), np.log(0.3 * h))))
+            if rng.random() < 0.35:
+                text = "".join(rng.choice(list("abcdefgijlmnoqrstu0689CDGOQS!?:")) for _ in range(rng.integers(1, 5)))
+                for thick, c in ((max(3, r // 3), colour()), (max(1, r // 7), colour())):
+                    cv2.putText(image, text, (x - r, y), int(rng.integers(0, 8)), r / 12, c, thick, cv2.LINE_AA)
+                continue
+            if rng.random() < 0.4:
+                wide = int(r * rng.uniform(0.4, 1.6))
+                cv2.rectangle(image, (x - wide, y + int(r * rng.uniform(0.9, 1.4))), (x + wide, y + 4 * r), colour(), -1)
+            tall = rng.uniform(0.8, 1.4)
+            for part in np.sort(rng.uniform(0.3, 1, rng.integers(1, 4)))[::-1]:
+                start = int(rng.choice([0, 0, 180]))
+                cv2.ellipse(image, (x, y), (max(1, int(r * part)), max(1, int(r * part * tall))), rng.uniform(-15, 15),
+                            start, start + int(rng.choice([360, 360, 180])), colour(), -1, cv2.LINE_AA)
+
+    def empty(self, width: int, height: int) -> Canvas:
         rng, image = self.rng, np.empty((height, width, 3), np.uint8)
         if rng.random() < 0.35:
             image[:] = rng.integers(0, 256, 3) if rng.random() < 0.5 else rng.choice([0, 0, 0, 114, 255])
@@ -227,7 +254,7 @@ class Composer:
         """A tracking window: a face about side / 2.4 high, off centre by up to 30 % of itself and more."""
         rng = self.rng
         canvas = self.background(side, side)
-        if rng.random() < 0.08:
+        if rng.random() < 0.12:
             return canvas
         photo = self.pick(self.with_face)
         box = photo.boxes[rng.integers(len(photo.boxes))]
