@@ -12,6 +12,8 @@ pub mod runtime;
 #[cfg(feature = "plugin")]
 pub mod dferfilter;
 #[cfg(feature = "plugin")]
+pub mod dferoverlay;
+#[cfg(feature = "plugin")]
 pub mod dferrecorder;
 #[cfg(feature = "plugin")]
 pub mod filter;
@@ -22,6 +24,7 @@ pub mod meta;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
     dferfilter::register(plugin)?;
+    dferoverlay::register(plugin)?;
     dferrecorder::register(plugin)
 }
 

@@ -3,6 +3,7 @@
 //! The elements and the metadata, from outside: harnesses and small pipelines.
 
 mod meta;
+mod overlay;
 mod properties;
 mod recorder;
 

@@ -17,7 +17,7 @@ fn elements() -> Vec<gst::Element> {
 fn own_properties(element: &gst::Element) -> Vec<glib::ParamSpec> {
     let inherited = ["name", "parent", "qos"];
     let all = element.list_properties();
-    all.iter().cloned().filter(|p| !inherited.contains(&p.name())).collect()
+    all.iter().filter(|p| !inherited.contains(&p.name())).cloned().collect()
 }
 
 #[test]
