@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::analyst::{Cut, Job, Look, Outcome};
 use super::crop;
 use super::decision::{Decision, DecisionSettings, Verdict};
+use super::networks::Detection;
 use super::pixels::{Channels, FrameView, Outside};
 use super::result::{Expression, Status};
 use super::scene::SceneCut;
@@ -102,6 +103,9 @@ const UPSTREAM_PATIENCE: Ns = SECOND;
 const MISSED_TOO_LONG: Ns = SECOND / 4;
 /// Old and new quality are mixed in this proportion, so that one dark frame decides nothing.
 const QUALITY_MEMORY: f32 = 0.6;
+/// A new face is reported once a look of its own scores this much (0 to 1): what a whole frame
+/// suggests and a closer look does not clearly confirm is not a face.
+const CONFIRMED: f32 = 0.7;
 /// Track id of the one face with [`FaceSource::Frame`].
 const WHOLE_FRAME: u64 = 1;
 
@@ -260,14 +264,12 @@ impl Engine {
         }
         let face = self.faces.entry(look.track).or_default();
         if let Some(found) = look.found {
-            self.tracker.observe(
-                look.track,
-                look.t,
-                found.rect,
-                Some(found.landmarks),
-                found.score,
-            );
-            face.confirmed = true;
+            // Upstream's boxes are upstream's affair.
+            if !self.from_upstream {
+                let Detection { rect, landmarks, score } = found;
+                self.tracker.observe(look.track, look.t, rect, Some(landmarks), score);
+            }
+            face.confirmed |= found.score >= CONFIRMED;
         }
         if look.missed && !self.from_upstream {
             self.tracker.miss(look.track, look.t);
@@ -294,7 +296,7 @@ impl Engine {
         }
     }
 
-    /// Faces of the current frame, the largest first. A new face is one only after a second look.
+    /// Faces of the current frame, the largest first; new ones once they are confirmed.
     pub fn results(&self, width: usize, height: usize) -> Vec<FaceResult> {
         if self.settings.source == FaceSource::Frame {
             let rect = Rect::new(0.0, 0.0, width as f32, height as f32);

@@ -38,6 +38,8 @@ pub struct Track {
     pub last_seen: Ns,
     /// Not found where it was last looked for.
     pub missing: bool,
+    /// When it was last found by a look of its own.
+    looked_at: Option<Ns>,
     /// The id is that of an upstream detector.
     external: bool,
     /// Pixels a second.
@@ -137,6 +139,7 @@ impl Tracker {
         if !rect.is_sane() || !self.tracks[at].update(t, rect, landmarks, score) {
             return false;
         }
+        self.tracks[at].looked_at = Some(t);
         let rival = (0..self.tracks.len()).find(|&other| {
             let track = &self.tracks[other];
             other != at

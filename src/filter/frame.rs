@@ -2,7 +2,6 @@
 
 //! A mapped video frame as the core's view of pixels.
 
-
 use gst_video::prelude::*;
 
 use crate::core::Error;

@@ -179,7 +179,9 @@ impl BaseTransformImpl for DferBase {
                 // The same segment again is no jump.
                 let old = self.obj().segment();
                 let new = segment.segment();
-                old.format() != new.format() || old.start() != new.start() || old.base() != new.base()
+                old.format() != new.format()
+                    || old.start() != new.start()
+                    || old.base() != new.base()
             }
             _ => false,
         };
@@ -321,7 +323,12 @@ impl DferBase {
         if state.session.is_none() {
             let live = self.is_live(self.upstream_is_live());
             lock(&self.stats).mode = if live { "live" } else { "sync" };
-            gst::info!(CAT, imp = self, "inference {}", if live { "on its own thread" } else { "in line" });
+            gst::info!(
+                CAT,
+                imp = self,
+                "inference {}",
+                if live { "on its own thread" } else { "in line" }
+            );
             let name = self.obj().name();
             let networks = state.networks.clone();
             state.session = Some(Session::new(&name, live, networks, engine, settings.clip())?);

@@ -56,7 +56,10 @@ pub enum Mode {
 #[enum_type(name = "GstDferFaceSource")]
 pub enum FaceSource {
     #[default]
-    #[enum_value(name = "Auto: upstream's faces where there are any, else the detector", nick = "auto")]
+    #[enum_value(
+        name = "Auto: upstream's faces where there are any, else the detector",
+        nick = "auto"
+    )]
     Auto,
     #[enum_value(name = "Upstream: region-of-interest metas of type face", nick = "upstream")]
     Upstream,

@@ -78,7 +78,12 @@ impl Session {
     }
 
     /// Analyses the frame of time `t`; in live mode as far as results are there already.
-    pub fn frame(&mut self, t: Ns, frame: &FrameView<'_>, upstream: &Upstream) -> Result<Analysis, Error> {
+    pub fn frame(
+        &mut self,
+        t: Ns,
+        frame: &FrameView<'_>,
+        upstream: &Upstream,
+    ) -> Result<Analysis, Error> {
         if self.engine.begin(t, frame, upstream) {
             self.reset_inference();
         }

@@ -170,7 +170,12 @@ impl Settings {
 pub fn properties() -> Vec<glib::ParamSpec> {
     static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
     let d = &*DEFAULT;
-    let time = |name: &'static str, nick: &'static str, blurb: &'static str, least: Ns, most: Ns, default: Ns| {
+    let time = |name: &'static str,
+                nick: &'static str,
+                blurb: &'static str,
+                least: Ns,
+                most: Ns,
+                default: Ns| {
         glib::ParamSpecUInt64::builder(name)
             .nick(nick)
             .blurb(blurb)
@@ -178,16 +183,17 @@ pub fn properties() -> Vec<glib::ParamSpec> {
             .maximum(most)
             .default_value(default)
     };
-    let unit = |name: &'static str, nick: &'static str, blurb: &'static str, least: f32, default: f32| {
-        glib::ParamSpecFloat::builder(name)
-            .nick(nick)
-            .blurb(blurb)
-            .minimum(least)
-            .maximum(1.0)
-            .default_value(default)
-            .mutable_playing()
-            .build()
-    };
+    let unit =
+        |name: &'static str, nick: &'static str, blurb: &'static str, least: f32, default: f32| {
+            glib::ParamSpecFloat::builder(name)
+                .nick(nick)
+                .blurb(blurb)
+                .minimum(least)
+                .maximum(1.0)
+                .default_value(default)
+                .mutable_playing()
+                .build()
+        };
     vec![
         glib::ParamSpecEnum::builder_with_default("mode", d.mode)
             .nick("Mode")

@@ -54,7 +54,10 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("{name}:infer"))
             .spawn(move || theirs.work(analyst))
-            .map_err(|e| Error::Runtime { runtime: "inference thread".into(), reason: e.to_string() })?;
+            .map_err(|e| Error::Runtime {
+                runtime: "inference thread".into(),
+                reason: e.to_string(),
+            })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

@@ -2,7 +2,7 @@
 
 use super::motion::State;
 use super::{TAKES_PLACE, Track, Tracker, same_face};
-use crate::core::types::{Landmarks, Ns, Point, Rect};
+use crate::core::types::{Landmarks, Ns, Point, Rect, SECOND};
 
 /// What became of the boxes of one frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ const MIN_IOU: f32 = 0.15;
 const NEAR: f32 = 0.8;
 /// Then the heights may differ by this factor at most.
 const ALIKE: f32 = 1.6;
+/// A box from a look of its own holds for this long against those of whole frames.
+const FRESH: Ns = SECOND / 5;
 /// Boxes looked at for every place there is; the smaller ones beyond that are ignored unseen.
 const BOXES_PER_PLACE: usize = 4;
 
@@ -56,7 +58,11 @@ impl Tracker {
             match pair {
                 Some(at) => {
                     let track = &mut self.tracks[at];
-                    track.update(t, candidate.rect, candidate.landmarks, candidate.score);
+                    // A look at the face alone is finer than one at the whole frame.
+                    let finer = track.looked_at.is_some_and(|l| t.abs_diff(l) <= FRESH);
+                    if candidate.landmarks.is_none() || track.missing || !finer {
+                        track.update(t, candidate.rect, candidate.landmarks, candidate.score);
+                    }
                     done.ids[candidate.index] = Some(track.id);
                 }
                 None => left.push(candidate),
@@ -130,6 +136,7 @@ impl Tracker {
             first_seen: t,
             last_seen: t,
             missing: false,
+            looked_at: None,
             external: candidate.external.is_some(),
             velocity: Point::default(),
             before: State::new(candidate.rect, landmarks, t),
