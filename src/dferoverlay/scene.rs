@@ -147,13 +147,13 @@ impl Card {
 /// `#3 happy 81 %`, or in words why there is no such answer.
 fn title(e: &Expression) -> String {
     let id = e.track_id.map_or(String::new(), |id| format!("#{id} "));
-    let label = e.label.as_deref().unwrap_or("?");
+    let label = e.label.as_deref();
     let rest = match e.status {
         Status::Stable => {
             let p = e.probability.map_or(String::new(), |p| format!(" {} %", percent(p)));
-            format!("{label}{p}")
+            format!("{}{p}", label.unwrap_or("stable"))
         }
-        Status::Changing => format!("{label}, changing"),
+        Status::Changing => label.map_or("changing".to_owned(), |l| format!("{l}, changing")),
         Status::WarmingUp => "warming up".to_owned(),
         Status::LowQuality => "low quality".to_owned(),
         Status::Uncertain => "uncertain".to_owned(),

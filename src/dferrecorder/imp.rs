@@ -10,10 +10,10 @@ use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::prelude::*;
 
 use super::format::{self, Frame};
-use super::report::Surroundings;
+use super::report::{Surroundings, no_face};
 use super::selection::Selection;
 use super::writer::{Failed, Target, Writer};
-use super::{Detail, Format, clock};
+use super::{Settings, clock};
 use crate::meta;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -23,15 +23,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Facial expression recorder"),
     )
 });
-
-#[derive(Debug, Clone, Default)]
-struct Settings {
-    location: Option<String>,
-    format: Format,
-    detail: Detail,
-    append: bool,
-    onvif_expression: bool,
-}
 
 /// Exists between `start()` and `stop()`.
 struct State {
@@ -94,6 +85,22 @@ impl ObjectImpl for DferRecorder {
                     .default_value(default.onvif_expression)
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecBoolean::builder("aggregate-only")
+                    .nick("Aggregate only")
+                    .blurb("Write how many faces have which stable label instead of faces: no track ids, no places \
+                            (formats jsonl and csv, schema dfer-aggregate/1)")
+                    .default_value(default.aggregate_only)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecUInt::builder("min-group")
+                    .nick("Smallest group")
+                    .blurb("With aggregate-only: faces with a stable label in the frame below which labels are \
+                            left out")
+                    .minimum(1)
+                    .maximum(1000)
+                    .default_value(default.min_group)
+                    .mutable_ready()
+                    .build(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
                     .blurb("Since the last start, all unsigned 64-bit: buffers (seen), analysed (of these, with \
@@ -115,6 +122,8 @@ impl ObjectImpl for DferRecorder {
             "detail" => settings.detail = value.get().unwrap(),
             "append" => settings.append = value.get().unwrap(),
             "onvif-expression" => settings.onvif_expression = value.get().unwrap(),
+            "aggregate-only" => settings.aggregate_only = value.get().unwrap(),
+            "min-group" => settings.min_group = value.get().unwrap(),
             _ => unreachable!(),
         }
     }
@@ -130,6 +139,8 @@ impl ObjectImpl for DferRecorder {
             "detail" => settings.detail.to_value(),
             "append" => settings.append.to_value(),
             "onvif-expression" => settings.onvif_expression.to_value(),
+            "aggregate-only" => settings.aggregate_only.to_value(),
+            "min-group" => settings.min_group.to_value(),
             _ => unreachable!(),
         }
     }
@@ -171,20 +182,14 @@ impl BaseTransformImpl for DferRecorder {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings.lock().unwrap().clone();
-        let Some(location) = settings.location.filter(|l| !l.is_empty()) else {
+        let Some(location) = settings.location.clone().filter(|l| !l.is_empty()) else {
             return Err(gst::error_msg!(
                 gst::ResourceError::NotFound,
                 ("no file to write to: set location to a path")
             ));
         };
-        let format = format::new(settings.format, settings.onvif_expression);
-        if settings.append && !format.can_append() {
-            let nick = settings.format.to_value().serialize().unwrap_or_default();
-            return Err(gst::error_msg!(
-                gst::ResourceError::Settings,
-                ("format {nick} cannot be appended to; unset append, or use jsonl, csv or jitsi")
-            ));
-        }
+        let format = format::new(&settings)
+            .map_err(|reason| gst::error_msg!(gst::ResourceError::Settings, ("{reason}")))?;
         let target = Target {
             path: &PathBuf::from(location),
             append: settings.append,
@@ -290,6 +295,7 @@ impl DferRecorder {
         state.records += selected.chosen.len() as u64;
         let frame = Frame {
             selected: &selected,
+            head: &no_face(results, &around, None),
             now: around.running_time.or(around.pts),
             duration: buffer.duration().map_or(0, gst::ClockTime::nseconds),
             unix,

@@ -71,6 +71,38 @@ pub enum Detail {
     Frames,
 }
 
+/// What the properties say.
+#[derive(Debug, Clone)]
+struct Settings {
+    location: Option<String>,
+    format: Format,
+    detail: Detail,
+    append: bool,
+    onvif_expression: bool,
+    aggregate_only: bool,
+    min_group: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            location: None,
+            format: Format::default(),
+            detail: Detail::default(),
+            append: false,
+            onvif_expression: false,
+            aggregate_only: false,
+            min_group: 3,
+        }
+    }
+}
+
+/// The name of a format as the property takes it.
+fn nick(format: Format) -> String {
+    let value = format.to_value();
+    glib::EnumValue::from_value(&value).map_or(String::new(), |(_, v)| v.nick().to_owned())
+}
+
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(
         Some(plugin),

@@ -149,6 +149,25 @@ fn streams_do_not_take_each_others_regions() {
 }
 
 #[test]
+fn track_ids_beyond_the_ids_of_regions() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    let rect = Rect::new(1.0, 2.0, 30.0, 40.0);
+    let ids = [0, i32::MAX as u64 + 1, u64::MAX];
+    let written = results(
+        ids.iter()
+            .map(|id| Face::new(rect.moved(*id as f32 % 7.0, 0.0), expression(*id, "sad")))
+            .collect(),
+    );
+    meta::attach(buffer, &written);
+    let read = meta::read(buffer).unwrap();
+    assert_eq!(read.faces.iter().map(|f| f.expression.track_id).collect::<Vec<_>>(), ids.map(Some));
+    assert!(regions(buffer).iter().all(|(id, _)| *id >= 0), "ids of regions stay positive");
+    assert!(read.faces.iter().all(|f| f.rect.is_some()));
+}
+
+#[test]
 fn a_lost_region_leaves_the_result() {
     init();
     let mut buffer = gst::Buffer::new();

@@ -250,6 +250,31 @@ fn impossible_places_give_one_clear_error() {
     element.set_property("format", Format::Onvif);
     let errors = errors_at_start(&element);
     assert!(errors.len() == 1 && errors[0].contains("onvif"), "{errors:?}");
+    element.set_property("append", false);
+    element.set_property("aggregate-only", true);
+    let errors = errors_at_start(&element);
+    assert!(errors.len() == 1 && errors[0].contains("aggregate-only"), "{errors:?}");
+}
+
+#[test]
+fn aggregates_say_nothing_of_single_faces() {
+    init();
+    let dir = tempfile::tempdir().unwrap();
+    for (min_group, told) in [(1, true), (2, false)] {
+        let path = dir.path().join("out");
+        let element = recorder(&path);
+        element.set_property("aggregate-only", true);
+        element.set_property("min-group", min_group as u32);
+        let mut h = harness(&element);
+        for buffer in story() {
+            h.push(buffer).unwrap();
+        }
+        h.push_event(gst::event::Eos::new());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("track-id") && !text.contains("box"), "{text}");
+        assert_eq!(text.contains("\"labels\":{\"happy\":1}"), told, "{text}");
+        assert_eq!(text.lines().count(), if told { 3 } else { 2 }, "{text}");
+    }
 }
 
 /// Writes until it fails; the errors on the bus.

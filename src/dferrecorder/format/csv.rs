@@ -67,9 +67,7 @@ fn row(r: &Record, out: &mut String) {
     cells.put(e.clip_start).put(e.clip_end).put(e.clip_frames);
     cells.text(Some(&joined(e.key_times.iter().map(u64::to_string))));
     cells.unit(e.face_quality).put(e.age).text(e.model.as_deref());
-    // The separator after the last cell ends the row.
-    out.pop();
-    out.push('\n');
+    cells.end();
 }
 
 fn joined(items: impl Iterator<Item = String>) -> String {
@@ -77,11 +75,17 @@ fn joined(items: impl Iterator<Item = String>) -> String {
 }
 
 /// Cells, each followed by a comma.
-struct Cells<'a>(&'a mut String);
+pub(super) struct Cells<'a>(pub &'a mut String);
 
 impl Cells<'_> {
+    /// Ends the row in place of the last separator.
+    pub fn end(&mut self) {
+        self.0.pop();
+        self.0.push('\n');
+    }
+
     /// Anything that needs no quotes.
-    fn put(&mut self, value: Option<impl Display>) -> &mut Self {
+    pub fn put(&mut self, value: Option<impl Display>) -> &mut Self {
         if let Some(value) = value {
             // Writing to a string cannot fail.
             let _ = write!(self.0, "{value}");
@@ -94,7 +98,7 @@ impl Cells<'_> {
         self.put(value.map(round4))
     }
 
-    fn text(&mut self, value: Option<&str>) -> &mut Self {
+    pub fn text(&mut self, value: Option<&str>) -> &mut Self {
         match value {
             Some(text) if text.contains([',', '"', '\n', '\r']) => {
                 self.put(Some(format!("\"{}\"", text.replace('"', "\"\""))))

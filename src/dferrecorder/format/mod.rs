@@ -2,6 +2,7 @@
 
 //! One file for each format.
 
+mod aggregate;
 mod csv;
 mod jitsi;
 mod jsonl;
@@ -10,7 +11,9 @@ mod segments;
 mod srt;
 mod webvtt;
 
+use super::Settings;
 use super::selection::Selected;
+use crate::core::record::Record;
 use crate::core::types::Ns;
 
 /// Turns frames into text. Everything one call adds is written wholly or not at all.
@@ -39,6 +42,8 @@ pub(super) trait Format: Send {
 /// One analysed frame.
 pub(super) struct Frame<'a> {
     pub selected: &'a Selected,
+    /// The frame itself, as a record without a face.
+    pub head: &'a Record,
     /// Running time, or the time stamp where there is none; `None` for frames without time.
     pub now: Option<Ns>,
     /// Length of the frame; 0 where it is not known.
@@ -47,16 +52,36 @@ pub(super) struct Frame<'a> {
     pub unix: Option<i128>,
 }
 
-/// The writer of a format. `coarse`: see the property `onvif-expression`.
-pub(super) fn new(format: super::Format, coarse: bool) -> Box<dyn Format> {
-    match format {
-        super::Format::Jsonl => Box::new(jsonl::Jsonl),
-        super::Format::Csv => Box::new(csv::Csv),
-        super::Format::Webvtt => Box::new(webvtt::Webvtt::default()),
-        super::Format::Srt => Box::new(srt::Srt::default()),
-        super::Format::Onvif => Box::new(onvif::Onvif::new(coarse)),
-        super::Format::Jitsi => Box::new(jitsi::Jitsi::default()),
+/// The writer of a format; says what does not go together.
+pub(super) fn new(settings: &Settings) -> Result<Box<dyn Format>, String> {
+    use super::Format::{Csv, Jitsi, Jsonl, Onvif, Srt, Webvtt};
+    let nick = super::nick(settings.format);
+    if settings.aggregate_only {
+        return match settings.format {
+            Jsonl | Csv => Ok(Box::new(aggregate::Aggregate::new(
+                settings.format == Csv,
+                settings.detail,
+                settings.min_group,
+            ))),
+            _ => Err(format!(
+                "format {nick} cannot hold aggregates; use jsonl or csv, or unset aggregate-only"
+            )),
+        };
     }
+    let format: Box<dyn Format> = match settings.format {
+        Jsonl => Box::new(jsonl::Jsonl),
+        Csv => Box::new(csv::Csv),
+        Webvtt => Box::new(webvtt::Webvtt::default()),
+        Srt => Box::new(srt::Srt::default()),
+        Onvif => Box::new(onvif::Onvif::new(settings.onvif_expression)),
+        Jitsi => Box::new(jitsi::Jitsi::default()),
+    };
+    if settings.append && !format.can_append() {
+        return Err(format!(
+            "format {nick} cannot be appended to; unset append, or use jsonl, csv or jitsi"
+        ));
+    }
+    Ok(format)
 }
 
 /// Hours, minutes, seconds and milliseconds, as cues have them.
@@ -153,14 +178,17 @@ pub(super) mod tests {
 
     /// A format's whole file for the story.
     pub(super) fn file(format: super::super::Format, coarse: bool) -> String {
-        let mut format = new(format, coarse);
+        let settings = Settings { format, onvif_expression: coarse, ..Settings::default() };
+        let mut format = new(&settings).unwrap();
         let mut out = format.header();
         for (ms, records) in story() {
             let all =
                 records.iter().filter(|r| r.expression.status != Status::NoFace).cloned().collect();
             let selected = Selected { all, chosen: records };
             let unix = Some(i128::from(ms) * 1_000_000 + 1_788_256_800_000_000_000);
-            let frame = Frame { selected: &selected, now: Some(ms * MS), duration: 40 * MS, unix };
+            let head = &selected.chosen[0];
+            let frame =
+                Frame { selected: &selected, head, now: Some(ms * MS), duration: 40 * MS, unix };
             format.frame(&frame, &mut out);
         }
         format.finish(&mut out);

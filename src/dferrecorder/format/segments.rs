@@ -189,9 +189,11 @@ mod tests {
             record.expression.status = *status;
             record.expression.label = label.map(Into::into);
             let selected = Selected { all: vec![record], chosen: Vec::new() };
+            let head = &template;
             let now = Some(i as Ns * SECOND);
             all.extend(segments.frame(&Frame {
                 selected: &selected,
+                head,
                 now,
                 duration: SECOND,
                 unix: None,
