@@ -12,7 +12,9 @@ use gstdfer::core::analyst::decide;
 use gstdfer::core::crop;
 use gstdfer::core::history::History;
 use gstdfer::core::networks::{ExpressionNetwork, FaceDetector};
-use gstdfer::core::pixels::{Channels, Colorimetry, FrameView, Matrix, Outside, PixelFormat, Plane};
+use gstdfer::core::pixels::{
+    Channels, Colorimetry, FrameView, Matrix, Outside, PixelFormat, Plane,
+};
 use gstdfer::core::types::{Rect, SECOND};
 use gstdfer::runtime::graph::Backend;
 use gstdfer::runtime::models;
@@ -70,7 +72,8 @@ fn stages(
     let chroma = vec![128_u8; w * h / 2];
     let planes = [Plane { data: &luma, stride: w }, Plane { data: &chroma, stride: w }];
     let colorimetry = Colorimetry { matrix: Matrix::Bt709, full_range: false };
-    let frame = FrameView::new(PixelFormat::Nv12, w, h, &planes, colorimetry).expect("a valid frame");
+    let frame =
+        FrameView::new(PixelFormat::Nv12, w, h, &planes, colorimetry).expect("a valid frame");
     let spec = detector.spec().clone();
     let (dw, dh) = spec.frame_size;
     let face = Rect::new(500.0, 200.0, 180.0, 220.0);
@@ -82,7 +85,8 @@ fn stages(
     let detect = median(|| drop(detector.detect(&picture, 0.5)));
     row("detect, whole frame", ms(detect), "<= 5 ms");
     let side = spec.track_size;
-    let window = frame.sample(&crop::track_window(&face, side), side, side, spec.channels, Outside::Edge);
+    let window =
+        frame.sample(&crop::track_window(&face, side), side, side, spec.channels, Outside::Edge);
     let refine = median(|| drop(detector.detect(&window, 0.5)));
     row("refine, one tracked face", ms(refine), "");
     let size = network.spec().size;
@@ -110,18 +114,31 @@ fn stages(
 
     // Between two decisions (0.2 s) a face is cut, refined and encoded three times.
     let frames = 3.0 * (cut + refine + encode);
-    row("5-clip agreement against one clip, all work of a decision", format!("{:.2} x", (frames + five) / (frames + one)), "<= 1.10 x");
+    row(
+        "5-clip agreement against one clip, all work of a decision",
+        format!("{:.2} x", (frames + five) / (frames + one)),
+        "<= 1.10 x",
+    );
     let looks = (sampling.synopsis + sampling.moments * sampling.detail) as f64;
     let rerun = 5.0 * looks * encode + five;
-    row("re-running the encoder for every clip, against a decision from what is remembered", format!("{:.0} x", rerun / five), ">= 20 x");
-    row("the same, against a decision and the three frames encoded for it", format!("{:.0} x", rerun / (3.0 * encode + five)), "");
+    row(
+        "re-running the encoder for every clip, against a decision from what is remembered",
+        format!("{:.0} x", rerun / five),
+        ">= 20 x",
+    );
+    row(
+        "the same, against a decision and the three frames encoded for it",
+        format!("{:.0} x", rerun / (3.0 * encode + five)),
+        "",
+    );
 }
 
 /// CPU seconds of this process so far, all threads.
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<&str> = stat[stat.rfind(')').expect("a name") + 2..].split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+    let ticks: f64 =
+        fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
     ticks / 100.0
 }
 
@@ -131,13 +148,22 @@ fn decoded(clip: &Path, width: i32, height: i32) -> (gst::Caps, Vec<gst::Buffer>
         "filesrc name=src ! decodebin ! videoconvert ! videoscale ! \
          video/x-raw,format=NV12,width={width},height={height} ! appsink name=sink sync=false"
     );
-    let pipeline = gst::parse::launch(&description).expect("stock elements").downcast::<gst::Pipeline>().expect("a pipeline");
+    let pipeline = gst::parse::launch(&description)
+        .expect("stock elements")
+        .downcast::<gst::Pipeline>()
+        .expect("a pipeline");
     pipeline.by_name("src").expect("named").set_property("location", clip.to_str());
-    let sink = pipeline.by_name("sink").expect("named").downcast::<gst_app::AppSink>().expect("an appsink");
+    let sink = pipeline
+        .by_name("sink")
+        .expect("named")
+        .downcast::<gst_app::AppSink>()
+        .expect("an appsink");
     pipeline.set_state(gst::State::Playing).expect("it plays");
     let mut caps = None;
     let mut buffers = Vec::new();
-    while buffers.len() < 240 && let Ok(sample) = sink.pull_sample() {
+    while buffers.len() < 240
+        && let Ok(sample) = sink.pull_sample()
+    {
         caps = sample.caps_owned();
         buffers.extend(sample.buffer_owned());
     }
@@ -147,9 +173,15 @@ fn decoded(clip: &Path, width: i32, height: i32) -> (gst::Caps, Vec<gst::Buffer>
 
 /// CPU time of a filter over these buffers, per second of video and per buffer, and its decisions.
 fn filtered(caps: &gst::Caps, buffers: &[gst::Buffer], setup: &str) -> (f64, f64, gst::Structure) {
-    let description = format!("appsrc name=src format=time block=true max-buffers=2 ! dferfilter name=filter {setup} ! fakesink sync=false");
-    let pipeline = gst::parse::launch(&description).expect("our elements").downcast::<gst::Pipeline>().expect("a pipeline");
-    let src = pipeline.by_name("src").expect("named").downcast::<gst_app::AppSrc>().expect("an appsrc");
+    let description = format!(
+        "appsrc name=src format=time block=true max-buffers=2 ! dferfilter name=filter {setup} ! fakesink sync=false"
+    );
+    let pipeline = gst::parse::launch(&description)
+        .expect("our elements")
+        .downcast::<gst::Pipeline>()
+        .expect("a pipeline");
+    let src =
+        pipeline.by_name("src").expect("named").downcast::<gst_app::AppSrc>().expect("an appsrc");
     src.set_caps(Some(caps));
     pipeline.set_state(gst::State::Playing).expect("it plays");
     src.push_buffer(buffers[0].clone()).expect("it runs");
@@ -160,7 +192,10 @@ fn filtered(caps: &gst::Caps, buffers: &[gst::Buffer], setup: &str) -> (f64, f64
     }
     src.end_of_stream().expect("it runs");
     let bus = pipeline.bus().expect("a bus");
-    let _ = bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &[gst::MessageType::Eos, gst::MessageType::Error]);
+    let _ = bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(120),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
     let spent = cpu() - before;
     let stats = pipeline.by_name("filter").expect("named").property::<gst::Structure>("stats");
     pipeline.set_state(gst::State::Null).expect("it stops");
@@ -173,7 +208,11 @@ fn pipelines() {
     let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("media/demo.mp4");
     let (caps, buffers) = decoded(&clip, 1280, 720);
     let (share, _, stats) = filtered(&caps, &buffers, "mode=sync");
-    row("one face, 720p30, detection included: share of one core", format!("{:.0} %", share * 100.0), "<= 35 %");
+    row(
+        "one face, 720p30, detection included: share of one core",
+        format!("{:.0} %", share * 100.0),
+        "<= 35 %",
+    );
     row("... decisions in that run", stats.get::<u64>("decided").unwrap_or(0).to_string(), "");
 
     let (caps, buffers) = decoded(&clip, 1920, 1080);

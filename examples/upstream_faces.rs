@@ -45,7 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Some(results) = sample.buffer().and_then(meta::read) else { continue };
         for face in &results.faces {
             let e = &face.expression;
-            let now = format!("face {:?}: {} {}", e.track_id, e.status, e.label.as_deref().unwrap_or("-"));
+            let now = format!(
+                "face {:?}: {} {}",
+                e.track_id,
+                e.status,
+                e.label.as_deref().unwrap_or("-")
+            );
             if now != last {
                 println!("{now}");
                 last = now;
