@@ -95,46 +95,47 @@ def some(g: torch.Generator, n: int, share: float) -> torch.Tensor:
     return torch.rand(n, generator=g) < share
 
 
-def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor) -> torch.Tensor:
-    """The training augmentation. `aligned` [B] bool: those pictures are already placed and get less geometry."""
+def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+    """The training augmentation. `aligned` [B] bool: those pictures are already placed and get less geometry.
+    `strength` scales how many pictures are disturbed and how far they are bent."""
     b = len(x)
-    loose = torch.where(aligned, 0.6, 1.0)
+    loose = torch.where(aligned, 0.6, 1.0) * strength ** 0.5
     border = "border" if torch.rand(1, generator=g) < 0.6 else "zeros"
     x = warp(x, size, normal(g, b, 10) * loose, torch.exp(normal(g, b, 0.09) * loose),
              torch.randn(b, 2, generator=g) * 0.08 * loose[:, None], torch.exp(normal(g, b, 0.07)), normal(g, b, 0.06),
-             torch.where(some(g, b, 0.3), normal(g, b, 0.2), torch.zeros(b)), some(g, b, 0.5), border)
+             torch.where(some(g, b, 0.3 * strength), normal(g, b, 0.2), torch.zeros(b)), some(g, b, 0.5), border)
     view = lambda v: v[:, None, None, None]
-    lit = some(g, b, 0.8)
+    lit = some(g, b, 0.8 * strength)
     gamma = torch.where(lit, torch.exp(normal(g, b, 0.3)), torch.ones(b))
     x = x.clamp(1e-4, 1) ** view(gamma)
     contrast = torch.where(lit, torch.exp(normal(g, b, 0.22)), torch.ones(b))
     bright = torch.where(lit, normal(g, b, 0.1), torch.zeros(b))
-    dim = torch.where(some(g, b, 0.1), uniform(g, b, 0.2, 0.6), torch.ones(b))
+    dim = torch.where(some(g, b, 0.1 * strength), uniform(g, b, 0.2, 0.6), torch.ones(b))
     x = (((x - 0.5) * view(contrast) + 0.5 + view(bright)) * view(dim)).clamp(0, 1)
-    x = side_light(x, uniform(g, b, 0, 2 * math.pi), torch.where(some(g, b, 0.3), uniform(g, b, 0.2, 0.9), torch.zeros(b)))
+    x = side_light(x, uniform(g, b, 0, 2 * math.pi), torch.where(some(g, b, 0.3 * strength), uniform(g, b, 0.2, 0.9), torch.zeros(b)))
     for share, change in ((0.15, lambda v: gaussian(v, float(uniform(g, 1, 0.5, 2.0)))),
                           (0.15, lambda v: coarsen(v, float(uniform(g, 1, 0.22, 0.6)))),
                           (0.15, lambda v: jpeg(v, float(uniform(g, 1, 8, 60))))):
-        index = some(g, b, share).nonzero()[:, 0]
+        index = some(g, b, share * strength).nonzero()[:, 0]
         if len(index):
             x = x.index_copy(0, index, change(x[index]))
-    noise = torch.where(some(g, b, 0.3), uniform(g, b, 0.01, 0.08), torch.zeros(b))
+    noise = torch.where(some(g, b, 0.3 * strength), uniform(g, b, 0.01, 0.08), torch.zeros(b))
     x = x + torch.randn(x.shape, generator=g) * view(noise)
-    return occlude(x, g).clamp(0, 1)
+    return occlude(x, g, strength).clamp(0, 1)
 
 
-def occlude(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+def occlude(x: torch.Tensor, g: torch.Generator, strength: float = 1.0) -> torch.Tensor:
     """A random rectangle on a third of the faces, and on one in fourteen a half of the face behind something."""
     b = len(x)
     centre, half = torch.rand(b, 2, generator=g), torch.rand(b, 2, generator=g) * 0.2 + 0.06
-    half = torch.where(some(g, b, 0.35)[:, None], half, torch.zeros(b, 2))
+    half = torch.where(some(g, b, 0.35 * strength)[:, None], half, torch.zeros(b, 2))
     x = cover(x, torch.cat([centre - half, centre + half], 1), torch.rand(b, generator=g))
     side, edge = torch.randint(4, (b,), generator=g), uniform(g, b, 0.38, 0.55)
     box = torch.zeros(b, 4)
     box[:, 2:] = 1
     for k, (column, value) in enumerate(((2, edge), (0, 1 - edge), (3, edge * 0.8), (1, 1 - edge * 0.8))):
         box[:, column] = torch.where(side == k, value, box[:, column])
-    box[~some(g, b, 0.07)] = 0
+    box[~some(g, b, 0.07 * strength)] = 0
     return cover(x, box, torch.rand(b, generator=g))
 
 

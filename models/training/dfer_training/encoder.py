@@ -104,8 +104,8 @@ class Batches:
             x[put] = F.interpolate(still, (SIZE, SIZE), mode="bilinear", align_corners=False)
             target = target.index_copy(0, put, self.stills[1][pick])
             use[put] = True
-        x = augment.faces(x / 255, size, g, use)
-        return augment.mix(x, target, g)
+        x = augment.faces(x / 255, size, g, use, args.strength)
+        return augment.mix(x, target, g, 0.35 * args.strength)
 
 
 def arguments(argv: list[str]):
@@ -118,6 +118,7 @@ def arguments(argv: list[str]):
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--decay", type=float, default=0.05)
     p.add_argument("--power", type=float, default=0.65, help="class balance of the draw: 1 = FER+'s own, 0 = even")
+    p.add_argument("--strength", type=float, default=1.0, help="of the augmentation; less for a short run")
     p.add_argument("--small", type=int, default=48, help="picture side in the first part of the run")
     p.add_argument("--small-part", type=float, default=0.6, help="how long that part is, 0..1")
     p.add_argument("--aligned-share", type=float, default=0.5)
@@ -198,18 +199,17 @@ def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: comm
             save_balance(args, average.network, valid, device, log)
 
 
-def balance(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, slack: float = 0.003) -> np.ndarray:
+def balance(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Shift of the logits [7] towards rare classes: -strength * log(prior) (Menon et al., arXiv 2007.07314).
 
-    Of the strengths -0.5 .. 1 that cost at most `slack` of the best WAR on these pictures, the one of best UAR.
+    Of the strengths -0.5 .. 1 (negative: towards the common ones) the one with the best sum of WAR and UAR.
     """
     options = []
     for strength in np.linspace(-0.5, 1, 31):
         shift = -strength * np.log(prior)
         shift -= shift.mean()
-        options.append((*metrics.war_uar((logits + shift).argmax(1), labels), shift))
-    best = max(war for war, _, _ in options)
-    return max((o for o in options if o[0] >= best - slack), key=lambda o: o[1])[2]
+        options.append((sum(metrics.war_uar((logits + shift).argmax(1), labels)), shift))
+    return max(options, key=lambda o: o[0])[1]
 
 
 def save_balance(args, network, valid: ferplus.Faces, device, log: common.Log) -> None:

@@ -69,7 +69,7 @@ def versions(images: torch.Tensor, g: torch.Generator, rng) -> torch.Tensor:
 
 
 @torch.no_grad()
-def embed(network, x: torch.Tensor, device, batch: int = 256) -> torch.Tensor:
+def embed(network, x: torch.Tensor, device, batch: int = 64) -> torch.Tensor:
     """Pictures [N, 1, S, S] in 0..1 -> embeddings [N, D] float32."""
     out = []
     network.eval()

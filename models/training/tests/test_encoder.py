@@ -219,7 +219,7 @@ def test_balance_helps_the_rare_and_keeps_the_whole():
     logits += 0.8 * np.log(prior)
     shift = encoder.balance(logits, labels, prior)
     before, after = (metrics.war_uar((logits + s).argmax(1), labels) for s in (0, shift))
-    assert after[1] > before[1] and after[0] >= before[0] - 0.003 and abs(shift.mean()) < 1e-9
+    assert after[1] > before[1] and sum(after) > sum(before) and abs(shift.mean()) < 1e-9
 
 
 def test_template_is_symmetric_and_box_follows_the_landmarks():
