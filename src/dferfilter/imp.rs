@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::prelude::*;
@@ -42,6 +43,10 @@ impl BaseTransformImpl for DferFilter {
     const MODE: BaseTransformMode = DferBase::MODE;
     const PASSTHROUGH_ON_SAME_CAPS: bool = DferBase::PASSTHROUGH_ON_SAME_CAPS;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = DferBase::TRANSFORM_IP_ON_PASSTHROUGH;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        self.obj().upcast_ref::<crate::filter::DferBase>().imp().open()
+    }
 }
 
 impl DferBaseImpl for DferFilter {

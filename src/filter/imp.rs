@@ -134,20 +134,6 @@ impl BaseTransformImpl for DferBase {
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let networks = self.load().map_err(|e| errors::message(&e))?;
-        *lock(&self.stats) = Stats::default();
-        *lock(&self.state) = Some(State {
-            networks,
-            info: None,
-            session: None,
-            seq: 0,
-            last: None,
-            bad_frame_reported: false,
-        });
-        Ok(())
-    }
-
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         // The session's thread is waited for without the lock.
         let state = lock(&self.state).take();
@@ -254,6 +240,22 @@ impl BaseTransformImpl for DferBase {
 }
 
 impl DferBase {
+    /// What a subclass's `start` does. Not a `start` to chain up to: a failing parent would be
+    /// reported a second time, without its reason.
+    pub(crate) fn open(&self) -> Result<(), gst::ErrorMessage> {
+        let networks = self.load().map_err(|e| errors::message(&e))?;
+        *lock(&self.stats) = Stats::default();
+        *lock(&self.state) = Some(State {
+            networks,
+            info: None,
+            session: None,
+            seq: 0,
+            last: None,
+            bad_frame_reported: false,
+        });
+        Ok(())
+    }
+
     pub(super) fn set_networks(&self, networks: Option<Networks>) {
         *lock(&self.networks) = networks;
     }
