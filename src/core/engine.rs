@@ -76,7 +76,9 @@ struct Face {
     label: Option<Arc<str>>,
     verdict: Option<Verdict>,
     quality: Option<f32>,
-    /// Seen by the detector in a look of its own, or vouched for by upstream.
+    /// Running mean of the looks' scores, 0 to 1.
+    score: f32,
+    /// Seen by the detector in looks of its own, or vouched for by upstream.
     confirmed: bool,
     missed_since: Option<Ns>,
     upstream: Option<usize>,
@@ -103,9 +105,12 @@ const UPSTREAM_PATIENCE: Ns = SECOND;
 const MISSED_TOO_LONG: Ns = SECOND / 4;
 /// Old and new quality are mixed in this proportion, so that one dark frame decides nothing.
 const QUALITY_MEMORY: f32 = 0.6;
-/// A new face is reported once a look of its own scores this much (0 to 1): what a whole frame
-/// suggests and a closer look does not clearly confirm is not a face.
+/// What a whole frame suggests is a face once looks of its own confirm it: one that scores `SURE`
+/// (0 to 1), or several whose running mean, begun at zero, reaches `CONFIRMED`.
+const SURE: f32 = 0.85;
 const CONFIRMED: f32 = 0.7;
+/// Weight of the newest look in that mean.
+const LOOK_WEIGHT: f32 = 0.4;
 /// Track id of the one face with [`FaceSource::Frame`].
 const WHOLE_FRAME: u64 = 1;
 
@@ -269,7 +274,8 @@ impl Engine {
                 let Detection { rect, landmarks, score } = found;
                 self.tracker.observe(look.track, look.t, rect, Some(landmarks), score);
             }
-            face.confirmed |= found.score >= CONFIRMED;
+            face.score += LOOK_WEIGHT * (found.score - face.score);
+            face.confirmed |= found.score >= SURE || face.score >= CONFIRMED;
         }
         if look.missed && !self.from_upstream {
             self.tracker.miss(look.track, look.t);
