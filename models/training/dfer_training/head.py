@@ -32,6 +32,7 @@ def arguments(argv: list[str]):
     p.add_argument("--cap", type=int, default=3000, help="pictures of a class in the bank of real faces")
     p.add_argument("--rendered", type=float, default=0.3, help="share of SynDFER windows in a batch")
     p.add_argument("--test", action="store_true", help="also measure on the test splits: for a finished head, not for choosing one")
+    p.add_argument("--start", type=Path, help="head.pt to go on from, for an encoder that changed a little")
     p.add_argument("--name", default="head")
     return p.parse_args(argv)
 
@@ -159,6 +160,8 @@ def main(argv: list[str]) -> None:
     head = temporal.Head(features)
     sample = real["train"].embeddings[:, 0].float()
     head.start(sample.mean(0), sample.std(0) + 0.05, network.answer.weight.detach().float().cpu(), network.answer.bias.detach().float().cpu())
+    if args.start:
+        head.load_state_dict(common.load_checkpoint(common.need(args.start, "the head to start from"))["head"])
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
     temperature = head_measure.temperature(head, real)
