@@ -1,1 +1,67 @@
-fn main() {}
+// SPDX-License-Identifier: MPL-2.0
+
+//! `dfer`: what was seen in files, how good a model is on labelled footage, and what a model is.
+//!
+//! Everything runs through the same elements as a live pipeline.
+
+mod analyze;
+mod models;
+mod output;
+mod player;
+mod shown;
+mod stop;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Facial expressions over time in video files.
+#[derive(Parser)]
+#[command(name = "dfer", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Analyze(analyze::Arguments),
+    Models(models::Arguments),
+}
+
+/// Where faces come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Faces {
+    /// The face detector finds and follows them.
+    Detector,
+    /// The whole picture is one face: cropped footage.
+    Frame,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(cause) = init().and_then(|()| stop::watch().map_err(|e| e.to_string())) {
+        eprintln!("dfer: {cause}");
+        return ExitCode::FAILURE;
+    }
+    let all_well = match &arguments.command {
+        Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Models(arguments) => models::run(arguments),
+    };
+    match all_well {
+        _ if stop::requested() => ExitCode::from(stop::INTERRUPTED),
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(cause) => {
+            eprintln!("dfer: {cause}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The elements come from this program itself, not from an installed plugin.
+fn init() -> Result<(), String> {
+    gst::init().map_err(|e| e.to_string())?;
+    gstdfer::plugin_register_static().map_err(|e| e.to_string())
+}

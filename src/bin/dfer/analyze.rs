@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `dfer analyze`: files to records.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use clap::ValueEnum;
+use gst::prelude::*;
+use gstdfer::core::types::SECOND;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::{Output, in_folder};
+use crate::player::{Player, Progress, make};
+use crate::timeline::Timeline;
+use crate::{Faces, shown, stop};
+
+/// Write down what is seen in video files.
+///
+/// Records of schema dfer/1 as JSON lines, a summary on the standard error output.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Video files.
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// File for the records of all inputs, or a folder that gets one for each input.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Video with the results drawn into it (without sound); a folder when there are several inputs.
+    #[arg(long, value_name = "FILE")]
+    overlay: Option<PathBuf>,
+    /// When a record is written.
+    #[arg(long, value_enum, default_value_t = Detail::Changes)]
+    detail: Detail,
+    /// Where faces come from.
+    #[arg(long, value_enum, default_value_t = Faces::Detector)]
+    faces: Faces,
+    /// Expression network in place of the built-in one: a model.toml or its folder.
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// Face detector in place of the built-in one: a model.toml or its folder.
+    #[arg(long, value_name = "PATH")]
+    detector_model: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Detail {
+    /// When a face comes, goes, or changes its label or status.
+    Changes,
+    /// Changes, and every decision of the network.
+    Decisions,
+    /// Every face of every frame.
+    Frames,
+}
+
+/// Where the records go.
+enum Records {
+    Standard,
+    /// One file for all inputs, under construction.
+    Joined(File, Output),
+    Folder(PathBuf),
+}
+
+pub fn run(arguments: &Arguments) -> Result<bool, String> {
+    let mut records = Records::new(arguments)?;
+    let overlays = overlays(arguments)?;
+    refuse_overwriting(arguments, &records, &overlays)?;
+    let mut all_well = true;
+    for (input, overlay) in arguments.input.iter().zip(overlays) {
+        if stop::requested() {
+            break;
+        }
+        match analyze(arguments, input, &mut records, overlay.as_deref()) {
+            Ok(timeline) => {
+                eprint!("{}", timeline.summary(&shown::name(input)));
+                if stop::requested() {
+                    // What was seen so far is kept, whole.
+                    eprintln!(
+                        "dfer: {}: interrupted; what was seen so far is written",
+                        shown::path(input)
+                    );
+                }
+            }
+            Err(cause) => {
+                all_well = false;
+                eprintln!("dfer: {}: {cause}", shown::path(input));
+            }
+        }
+    }
+    if let Records::Joined(file, output) = records {
+        drop(file);
+        output.finish()?;
+    }
+    Ok(all_well)
+}
+
+impl Records {
+    fn new(arguments: &Arguments) -> Result<Self, String> {
+        let Some(path) = &arguments.output else { return Ok(Self::Standard) };
+        if is_folder(path) {
+            create_folder(path)?;
+            return Ok(Self::Folder(path.clone()));
+        }
+        let output = Output::new(path)?;
+        let file = File::create(output.part())
+            .map_err(|e| format!("{}: cannot be written: {e}", shown::path(path)))?;
+        Ok(Self::Joined(file, output))
+    }
+}
+
+/// It is one already, or its name says that it is to be one.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+fn create_folder(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path)
+        .map_err(|e| format!("{}: cannot be created: {e}", shown::path(path)))
+}
+
+/// The video of every input.
+fn overlays(arguments: &Arguments) -> Result<Vec<Option<PathBuf>>, String> {
+    let inputs = &arguments.input;
+    let Some(path) = &arguments.overlay else { return Ok(vec![None; inputs.len()]) };
+    if inputs.len() > 1 || is_folder(path) {
+        create_folder(path)?;
+        return Ok(inputs.iter().map(|i| Some(in_folder(path, i, ".mp4"))).collect());
+    }
+    Ok(vec![Some(path.clone())])
+}
+
+fn refuse_overwriting(
+    arguments: &Arguments,
+    records: &Records,
+    overlays: &[Option<PathBuf>],
+) -> Result<(), String> {
+    let mut written: Vec<PathBuf> = overlays.iter().flatten().cloned().collect();
+    match records {
+        Records::Folder(folder) => {
+            written.extend(arguments.input.iter().map(|i| in_folder(folder, i, ".jsonl")));
+        }
+        _ => written.extend(arguments.output.clone()),
+    }
+    let inputs: Vec<_> = arguments.input.iter().filter_map(|i| i.canonicalize().ok()).collect();
+    for (n, path) in written.iter().enumerate() {
+        if written[..n].contains(path) {
+            return Err(format!("{}: would be written twice", shown::path(path)));
+        }
+        if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
+            return Err(format!("{}: is an input and would be overwritten", shown::path(path)));
+        }
+    }
+    Ok(())
+}
+
+fn analyze(
+    arguments: &Arguments,
+    input: &Path,
+    records: &mut Records,
+    overlay: Option<&Path>,
+) -> Result<Timeline, String> {
+    crate::player::check(input)?;
+    let filter = filter(arguments, input)?;
+    let recorder = make("dferrecorder")?;
+    recorder.set_property_from_str("detail", arguments.detail.nick());
+    let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
+    recorder.set_property("location", format!("/dev/fd/{}", writer.as_raw_fd()));
+    let video = overlay.map(Output::new).transpose()?;
+    let mut chain = vec![filter.clone(), recorder];
+    chain.extend(tail(video.as_ref())?);
+
+    let player = Player::new(input, &chain, &filter)?;
+    let copy = Copy::start(reader, records, input)?;
+    let started = player.start();
+    // The recorder holds the pipe by now; when it lets go, the copy ends.
+    drop(writer);
+    let played = started.and_then(|()| {
+        let bar = bar(input);
+        let played = player.finish(|progress| show(&bar, progress));
+        bar.finish_and_clear();
+        played
+    });
+    drop(chain);
+    let copied = copy.finish(played.is_ok());
+    let timeline = played?;
+    copied?;
+    video.map_or(Ok(()), Output::finish)?;
+    Ok(timeline)
+}
+
+impl Detail {
+    fn nick(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Decisions => "decisions",
+            Self::Frames => "frames",
+        }
+    }
+}
+
+fn filter(arguments: &Arguments, input: &Path) -> Result<gst::Element, String> {
+    let filter = make("dferfilter")?;
+    // The name of the element is what the records call the stream.
+    let name = input.file_name().unwrap_or_default().to_string_lossy().replace('\0', "");
+    filter.set_property("name", name);
+    filter.set_property_from_str("mode", "sync");
+    filter.set_property_from_str(
+        "face-source",
+        match arguments.faces {
+            Faces::Detector => "detector",
+            Faces::Frame => "frame",
+        },
+    );
+    for (property, path) in
+        [("model", &arguments.model), ("detector-model", &arguments.detector_model)]
+    {
+        let Some(path) = path else { continue };
+        let text = path.to_str().ok_or_else(|| {
+            format!("{}: the path of a model has to be valid UTF-8", shown::path(path))
+        })?;
+        filter.set_property(property, text);
+    }
+    Ok(filter)
+}
+
+/// What comes after the recorder.
+fn tail(video: Option<&Output>) -> Result<Vec<gst::Element>, String> {
+    let Some(video) = video else {
+        let sink = make("fakesink")?;
+        sink.set_property("sync", false);
+        return Ok(vec![sink]);
+    };
+    let sink = make("filesink")?;
+    sink.set_property("location", video.part());
+    let names = ["dferoverlay", "videoconvert", "x264enc", "mp4mux"];
+    let mut tail = names.into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+    tail.push(sink);
+    Ok(tail)
+}
+
+/// Takes the records to their place while they come.
+struct Copy {
+    thread: JoinHandle<io::Result<()>>,
+    output: Option<Output>,
+}
+
+impl Copy {
+    fn start(mut reader: PipeReader, records: &Records, input: &Path) -> Result<Self, String> {
+        let (mut target, output): (Box<dyn Write + Send>, _) = match records {
+            Records::Standard => (Box::new(io::stdout()), None),
+            Records::Joined(file, _) => {
+                (Box::new(file.try_clone().map_err(|e| e.to_string())?), None)
+            }
+            Records::Folder(folder) => {
+                let output = Output::new(&in_folder(folder, input, ".jsonl"))?;
+                let file = File::create(output.part()).map_err(|e| e.to_string())?;
+                (Box::new(file), Some(output))
+            }
+        };
+        let copy = move || {
+            let copied = io::copy(&mut reader, &mut target).and_then(|_| target.flush());
+            // The recorder must not wait for a pipe that nobody reads.
+            let drained = io::copy(&mut reader, &mut io::sink());
+            copied.and(drained.map(|_| ()))
+        };
+        let thread = std::thread::Builder::new()
+            .name("records".into())
+            .spawn(copy)
+            .map_err(|e| e.to_string())?;
+        Ok(Self { thread, output })
+    }
+
+    fn finish(self, keep: bool) -> Result<(), String> {
+        let copied = self.thread.join().map_err(|_| "the records were lost".to_owned())?;
+        copied.map_err(|e| format!("the records cannot be written: {e}"))?;
+        match self.output {
+            Some(output) if keep => output.finish(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// On a terminal only.
+fn bar(input: &Path) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{msg} [{bar:30}] {percent}% {prefix}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(shown::name(input));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    let (Some(position), Some(duration)) = (progress.position, progress.duration) else { return };
+    bar.set_length(duration.nseconds());
+    bar.set_position(position.nseconds());
+    let speed = position.nseconds() as f64 / SECOND as f64 / bar.elapsed().as_secs_f64().max(0.1);
+    bar.set_prefix(format!("{speed:.1} x real time"));
+}

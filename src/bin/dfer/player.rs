@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Runs a file through the elements, as fast as they go.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::prelude::*;
+
+use crate::shown;
+use crate::stop;
+use crate::timeline::Timeline;
+
+/// How often a signal to stop is looked for, and progress is told.
+const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+const NO_VIDEO: &str = "has no video";
+
+/// A pipeline from a file to a chain of elements, the first of which takes raw video.
+pub struct Player {
+    pipeline: gst::Pipeline,
+    has_video: Arc<AtomicBool>,
+    timeline: Arc<Mutex<Timeline>>,
+    name: String,
+}
+
+/// Progress of a player.
+pub struct Progress {
+    pub position: Option<gst::ClockTime>,
+    pub duration: Option<gst::ClockTime>,
+}
+
+/// An element, or an error that names what is not installed.
+pub fn make(factory: &str) -> Result<gst::Element, String> {
+    gst::ElementFactory::make(factory)
+        .build()
+        .map_err(|_| format!("GStreamer's element {factory} is not installed"))
+}
+
+/// Why a path cannot be a video file; what GStreamer says of these is hard to read.
+pub fn check(file: &Path) -> Result<(), String> {
+    let found = std::fs::metadata(file).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => e.to_string(),
+    })?;
+    if found.is_dir() {
+        return Err("is a folder, a video file is wanted".to_owned());
+    }
+    if !found.is_file() {
+        return Err("is no regular file".to_owned());
+    }
+    if found.len() == 0 {
+        return Err("is empty (0 bytes)".to_owned());
+    }
+    Ok(())
+}
+
+impl Player {
+    /// `chain` is linked after a converter; `analyser` is the member of it whose results count.
+    ///
+    /// # Errors
+    /// When the file cannot be a video, or elements are missing.
+    pub fn new(
+        file: &Path,
+        chain: &[gst::Element],
+        analyser: &gst::Element,
+    ) -> Result<Self, String> {
+        check(file)?;
+        let source = make("filesrc")?;
+        source.set_property("location", file);
+        let decoder = make("decodebin")?;
+        let convert = make("videoconvert")?;
+        let pipeline = gst::Pipeline::new();
+        let told = |e: glib::BoolError| format!("the pipeline cannot be built: {e}");
+        pipeline.add_many([&source, &decoder, &convert]).map_err(told)?;
+        pipeline.add_many(chain).map_err(told)?;
+        source.link(&decoder).map_err(told)?;
+        gst::Element::link_many([&convert].into_iter().chain(chain)).map_err(told)?;
+
+        let has_video = Arc::new(AtomicBool::new(false));
+        let input = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?;
+        end_on_request(&input);
+        decoder.connect_pad_added({
+            let has_video = has_video.clone();
+            move |_, pad| {
+                let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+                let is_video =
+                    caps.structure(0).is_some_and(|s| s.name().starts_with("video/x-raw"));
+                // Of several pictures the first is taken; sound is left alone.
+                if is_video && !input.is_linked() && pad.link(&input).is_ok() {
+                    has_video.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        decoder.connect_no_more_pads({
+            let has_video = has_video.clone();
+            move |decoder| {
+                if !has_video.load(Ordering::Relaxed) {
+                    gst::element_error!(decoder, gst::StreamError::WrongType, ("{NO_VIDEO}"));
+                }
+            }
+        });
+        let timeline = Arc::new(Mutex::new(Timeline::default()));
+        watch(analyser, timeline.clone())?;
+        Ok(Self { pipeline, has_video, timeline, name: shown::name(file) })
+    }
+
+    /// Starts; on return everything after the decoder is open.
+    pub fn start(&self) -> Result<(), String> {
+        match self.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.first_error().unwrap_or_else(|| "cannot be played".to_owned())),
+        }
+    }
+
+    /// Waits for the end, telling `progress` ten times a second. The results are those up to a
+    /// signal when one came.
+    pub fn finish(mut self, mut progress: impl FnMut(&Progress)) -> Result<Timeline, String> {
+        let ended = self.wait(&mut progress);
+        // Files are closed on the way down.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        ended?;
+        let mut timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timeline = std::mem::take(&mut *timeline);
+        timeline.finish();
+        if timeline.frames == 0 && !stop::requested() {
+            return Err("no picture could be decoded".to_owned());
+        }
+        Ok(timeline)
+    }
+
+    fn wait(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<(), String> {
+        let bus = self.pipeline.bus().ok_or("the pipeline has no bus")?;
+        let wanted = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Warning];
+        let mut warned = false;
+        loop {
+            let Some(message) = bus.timed_pop_filtered(POLL, &wanted) else {
+                progress(&Progress {
+                    position: self.pipeline.query_position(),
+                    duration: self.pipeline.query_duration(),
+                });
+                continue;
+            };
+            match message.view() {
+                gst::MessageView::Error(error) => return Err(self.told(error)),
+                gst::MessageView::Warning(warning) => {
+                    // The first one; a damaged file may bring one for every picture.
+                    if !std::mem::replace(&mut warned, true) {
+                        let cause = shown::text(warning.error().message());
+                        eprintln!("dfer: {}: warning: {cause}", self.name);
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn first_error(&self) -> Option<String> {
+        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+        match message.view() {
+            gst::MessageView::Error(error) => Some(self.told(error)),
+            _ => None,
+        }
+    }
+
+    fn told(&self, message: &gst::message::Error) -> String {
+        let error = message.error();
+        // Sound alone makes the demuxer fail because nobody takes it.
+        let is_ours = error.matches(gst::StreamError::Failed)
+            || error.matches(gst::StreamError::WrongType)
+            || error.matches(gst::StreamError::TypeNotFound);
+        if is_ours && !self.has_video.load(Ordering::Relaxed) {
+            return match error.message() {
+                NO_VIDEO => NO_VIDEO.to_owned(),
+                cause => format!("has no video that can be decoded ({})", shown::text(cause)),
+            };
+        }
+        shown::text(error.message())
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        if self.pipeline.set_state(gst::State::Null).is_err() {
+            eprintln!("dfer: {}: the pipeline did not stop", self.name);
+        }
+    }
+}
+
+/// After a signal the stream ends here, so that everything behind it is finished as at the end of
+/// the file.
+fn end_on_request(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
+        if !stop::requested() {
+            return gst::PadProbeReturn::Ok;
+        }
+        pad.send_event(gst::event::Eos::new());
+        info.flow_res = Err(gst::FlowError::Eos);
+        gst::PadProbeReturn::Handled
+    });
+}
+
+/// Writes down what `analyser` says of every buffer.
+fn watch(analyser: &gst::Element, timeline: Arc<Mutex<Timeline>>) -> Result<(), String> {
+    let pad = analyser.static_pad("src").ok_or("the analyser has no src pad")?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let results = info.buffer().and_then(|b| Some((b, gstdfer::meta::read(b)?)));
+        if let Some((buffer, results)) = results {
+            let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            let t = buffer.pts().map_or(timeline.end, gst::ClockTime::nseconds);
+            timeline.observe(t, buffer.duration().map(gst::ClockTime::nseconds), &results);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}

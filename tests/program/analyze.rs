@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use gstdfer::core::record::Record;
+
+use crate::material::{make, video};
+use crate::{demo, dfer, names, stderr, stdout};
+
+fn records(text: &str) -> Vec<Record> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn analyze(arguments: &[&OsStr]) -> std::process::Output {
+    dfer([OsStr::new("analyze")].iter().chain(arguments))
+}
+
+#[test]
+fn records_of_the_demo_go_to_the_standard_output() {
+    let output = analyze(&[demo().as_os_str()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let records = records(&stdout(&output));
+    assert!(records.iter().all(|r| r.stream == "demo.mp4" && r.frame == [960, 540]));
+    let labels: Vec<_> = records.iter().filter_map(|r| r.expression.label.as_deref()).collect();
+    for label in ["neutral", "happy", "surprise"] {
+        assert!(labels.contains(&label), "{label} is shown in the file; seen: {labels:?}");
+    }
+    let told = stderr(&output);
+    assert!(told.starts_with("demo.mp4: 14."), "{told}");
+    assert!(told.contains(" happy ") && !told.contains('\r'), "no progress bar in a pipe: {told}");
+}
+
+#[test]
+fn failed_inputs_are_named_and_the_others_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (good, sound, random) = (path("good.avi"), path("sound.wav"), path("random.mp4"));
+    let (empty, missing, target) = (path("empty.mp4"), path("missing.mp4"), path("all.jsonl"));
+    video(20, &good);
+    make("audiotestsrc num-buffers=20 ! wavenc", &sound);
+    fs::write(&random, (0..5000u32).map(|i| ((i * i) >> 3) as u8).collect::<Vec<_>>()).unwrap();
+    fs::write(&empty, "").unwrap();
+    let option = OsStr::new("-o");
+    let inputs = [&empty, &missing, &sound, &random, &good].map(|p| p.as_os_str());
+    let mut arguments = inputs.to_vec();
+    arguments.extend([folder.path().as_os_str(), option, target.as_os_str()]);
+    let output = analyze(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    let of = |name: &str| {
+        let line = |l: &&str| l.starts_with("dfer: ") && l.contains(&format!("{name}: "));
+        let lines: Vec<_> = told.lines().filter(line).collect();
+        assert_eq!(lines.len(), 1, "one line for {name}: {told}");
+        lines[0].to_owned()
+    };
+    assert!(of("empty.mp4").ends_with("is empty (0 bytes)"));
+    assert!(of("missing.mp4").ends_with("there is no such file"));
+    assert!(of("sound.wav").contains("has no video"));
+    assert!(of("random.mp4").contains("has no video that can be decoded"));
+    assert!(told.contains("is a folder"), "{told}");
+    assert!(told.contains("good.avi: 1.3 s, 20 frames, no face"), "{told}");
+    let left = ["all.jsonl", "empty.mp4", "good.avi", "random.mp4", "sound.wav"];
+    assert_eq!(names(folder.path()), left, "nothing unfinished is left");
+}
+
+#[test]
+fn hostile_names_are_names_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, outputs) = (folder.path().join("in"), folder.path().join("out/"));
+    fs::create_dir(&inputs).unwrap();
+    let hostile = [
+        OsString::from("a b' \" ! fakesink $(touch x);\n\u{1b}[31m.avi"),
+        OsString::from("100%41#?.avi"),
+        OsString::from_vec(b"\xff\xfe.avi".to_vec()),
+        OsString::from("<script>.avi"),
+    ];
+    let paths: Vec<_> = hostile.iter().map(|name| inputs.join(name)).collect();
+    paths.iter().for_each(|path| video(5, path));
+    let before = names(&inputs);
+    let mut arguments: Vec<_> = paths.iter().map(|p| p.as_os_str()).collect();
+    arguments.extend(["--faces", "frame", "-o"].map(OsStr::new));
+    let mut target = outputs.as_os_str().to_owned();
+    target.push("/");
+    arguments.push(&target);
+    let output = analyze(&arguments);
+    let told = stderr(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(!told.contains('\u{1b}'), "a name must not act on the terminal: {told:?}");
+    for name in &hostile {
+        let mut name = name.clone();
+        name.push(".jsonl");
+        let text = fs::read_to_string(outputs.join(&name)).unwrap();
+        let records = records(&text);
+        assert!(!records.is_empty(), "{name:?}");
+        let stream = Path::new(&name).file_stem().unwrap().to_string_lossy();
+        assert!(records.iter().all(|r| r.stream == stream), "{name:?}: {}", records[0].stream);
+    }
+    assert_eq!(names(&inputs), before);
+    assert_eq!(names(&outputs).len(), hostile.len());
+}
+
+#[test]
+fn an_input_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("a.avi");
+    video(5, &input);
+    let before = fs::read(&input).unwrap();
+    for option in ["-o", "--overlay"] {
+        let output = analyze(&[input.as_os_str(), OsStr::new(option), input.as_os_str()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("is an input and would be overwritten"));
+    }
+    assert_eq!(fs::read(&input).unwrap(), before);
+    assert_eq!(names(folder.path()), ["a.avi"]);
+}
+
+#[test]
+fn overlay_is_a_video_with_the_same_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, seen) = (folder.path().join("a.avi"), folder.path().join("seen.mp4"));
+    video(30, &input);
+    let made = analyze(&[input.as_os_str(), OsStr::new("--overlay"), seen.as_os_str()]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let again = analyze(&[seen.as_os_str()]);
+    assert!(stderr(&again).contains(": 2.0 s, 30 frames"), "{}", stderr(&again));
+}
+
+#[test]
+fn an_interrupt_keeps_what_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (records_to, video_to) = (folder.path().join("r.jsonl"), folder.path().join("v.mp4"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dfer"))
+        .args([OsStr::new("analyze"), demo().as_os_str(), OsStr::new("--detail")])
+        .args([OsStr::new("frames"), OsStr::new("-o"), records_to.as_os_str()])
+        .args([OsStr::new("--overlay"), video_to.as_os_str()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let part = folder.path().join(format!(".r.jsonl.{}.part", child.id()));
+    while fs::metadata(&part).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "ended before the first record");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let seen = records(&fs::read_to_string(&records_to).unwrap()).len();
+    assert!((1..400).contains(&seen), "{seen} records");
+    assert_eq!(names(folder.path()), ["r.jsonl", "v.mp4"]);
+    let again = analyze(&[video_to.as_os_str()]);
+    assert!(again.status.success(), "the video is whole: {}", stderr(&again));
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Files made with GStreamer.
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+/// Runs `SOURCE ! filesink location=PATH`.
+pub fn make(source: &str, path: &Path) {
+    gst::init().unwrap();
+    let bin = gst::parse::bin_from_description(source, true).unwrap();
+    let sink = gst::ElementFactory::make("filesink").build().unwrap();
+    sink.set_property("location", path);
+    let pipeline = gst::Pipeline::new();
+    pipeline.add(&bin).unwrap();
+    pipeline.add(&sink).unwrap();
+    bin.link(&sink).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted).unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+/// A test picture moving for that many frames at 15 frames a second; no face in it.
+pub fn video(frames: u32, path: &Path) {
+    make(
+        &format!(
+            "videotestsrc num-buffers={frames} ! video/x-raw,width=160,height=120,framerate=15/1 \
+             ! jpegenc ! avimux"
+        ),
+        path,
+    );
+}
