@@ -83,35 +83,48 @@ pub(super) fn apply(
 ) {
     let info = frame.info().clone();
     let lines = Lines::new(&info, frame.plane_stride());
-    let black = black(&info);
+    let unpacked = VideoFormatInfo::from_format(info.format_info().unpack_format());
     for area in areas {
-        let mut block =
-            Block { w: area.w, h: area.h, samples: Vec::with_capacity(area.w * area.h * 4) };
-        let mut line = lines.empty();
-        for y in area.y..area.y + area.h {
-            lines.read(&frame.planes_data(), y, &mut line);
-            lines.samples(&line, area.x, area.w, &mut block.samples);
-        }
-        let size = area.w.max(area.h).div_ceil(BLOCKS).max(4);
-        match how {
-            Anonymize::None => return,
-            Anonymize::Pixelate => block.pixelate(size),
-            Anonymize::Blur => {
-                block.pixelate(size);
-                block.blur(size);
-            }
-            Anonymize::Box => block.fill(black),
-        }
-        for (row, y) in (area.y..area.y + area.h).enumerate() {
-            lines.read(&frame.planes_data(), y, &mut line);
-            lines.put(&mut line, area.x, &block.samples[row * area.w * 4..][..area.w * 4]);
-            lines.write(&mut frame.planes_data_mut(), y, &line);
+        if unpacked.pixel_stride()[0] == 4 {
+            hide::<1>(frame, &lines, area, how);
+        } else {
+            hide::<2>(frame, &lines, area, how);
         }
     }
 }
 
+/// Hides one area; `B` is the number of bytes of an unpacked sample.
+fn hide<const B: usize>(
+    frame: &mut VideoFrameRef<&mut gst::BufferRef>,
+    lines: &Lines<'_>,
+    area: &Area,
+    how: Anonymize,
+) {
+    // Formats that pack several pixels into one word write whole words.
+    let length = (lines.info.width() as usize + 16) * 4 * B;
+    let mut rows = vec![0; length * area.h];
+    for (row, y) in rows.chunks_exact_mut(length).zip(area.y..) {
+        lines.read(&frame.planes_data(), y, row);
+    }
+    let part = area.x * 4 * B..(area.x + area.w) * 4 * B;
+    let grid = match how {
+        Anonymize::None => return,
+        Anonymize::Box => Grid::of_one(black(lines.info)),
+        Anonymize::Blur | Anonymize::Pixelate => {
+            let size = area.w.max(area.h).div_ceil(BLOCKS).max(4);
+            Grid::means::<B>(rows.chunks_exact(length).map(|row| &row[part.clone()]), area, size)
+        }
+    };
+    for (i, row) in rows.chunks_exact_mut(length).enumerate() {
+        grid.paint::<B>(&mut row[part.clone()], i, how == Anonymize::Blur);
+    }
+    for (row, y) in rows.chunks_exact(length).zip(area.y..) {
+        lines.write(&mut frame.planes_data_mut(), y, row);
+    }
+}
+
 /// Components (alpha, then colour) of black, for samples of 16 bits.
-fn black(info: &gst_video::VideoInfo) -> [u16; 4] {
+fn black(info: &gst_video::VideoInfo) -> [u32; 4] {
     let format = info.format_info();
     if format.is_rgb() {
         return [0; 4];
@@ -126,8 +139,6 @@ struct Lines<'a> {
     strides: Vec<i32>,
     /// Vertical subsampling of each plane, as a shift.
     shifts: Vec<u32>,
-    /// Bytes of a sample of an unpacked line, 1 or 2.
-    bytes: usize,
 }
 
 impl<'a> Lines<'a> {
@@ -137,18 +148,11 @@ impl<'a> Lines<'a> {
             let component = format.plane().iter().position(|p| *p == plane);
             component.and_then(|c| format.h_sub().get(c).copied()).unwrap_or(0)
         };
-        let unpacked = VideoFormatInfo::from_format(format.unpack_format());
         Self {
             info,
             strides: strides.to_vec(),
             shifts: (0..format.n_planes()).map(shift).collect(),
-            bytes: unpacked.pixel_stride()[0] as usize / 4,
         }
-    }
-
-    fn empty(&self) -> Vec<u8> {
-        // Formats that pack several pixels into one word write whole words.
-        vec![0; (self.info.width() as usize + 16) * 4 * self.bytes]
     }
 
     /// Where line `y` begins in a plane. Lines are handed to GStreamer as the first of a picture:
@@ -188,112 +192,97 @@ impl<'a> Lines<'a> {
             width,
         );
     }
-
-    /// Appends `w` pixels of a line as samples of 16 bits.
-    fn samples(&self, line: &[u8], x: usize, w: usize, out: &mut Vec<u16>) {
-        let part = &line[x * 4 * self.bytes..][..w * 4 * self.bytes];
-        if self.bytes == 1 {
-            out.extend(part.iter().map(|v| u16::from(*v) << 8));
-        } else {
-            out.extend(part.chunks_exact(2).map(|v| u16::from_ne_bytes([v[0], v[1]])));
-        }
-    }
-
-    /// Puts samples back, all but alpha.
-    fn put(&self, line: &mut [u8], x: usize, samples: &[u16]) {
-        let part = &mut line[x * 4 * self.bytes..][..samples.len() * self.bytes];
-        for (i, (to, sample)) in part.chunks_exact_mut(self.bytes).zip(samples).enumerate() {
-            match to {
-                _ if i % 4 == 0 => (),
-                [byte] => *byte = (sample >> 8) as u8,
-                word => word.copy_from_slice(&sample.to_ne_bytes()),
-            }
-        }
-    }
 }
 
-/// Pixels of four samples each.
-struct Block {
-    w: usize,
-    h: usize,
-    samples: Vec<u16>,
+/// The means of squares of pixels: all that is kept of a face.
+struct Grid {
+    /// Side of the squares, in pixels.
+    size: usize,
+    columns: usize,
+    /// Four components of 16 bits each, row by row.
+    cells: Vec<[u32; 4]>,
 }
 
-impl Block {
-    fn fill(&mut self, colour: [u16; 4]) {
-        for pixel in self.samples.chunks_exact_mut(4) {
-            pixel.copy_from_slice(&colour);
-        }
+impl Grid {
+    fn of_one(colour: [u32; 4]) -> Self {
+        Self { size: usize::MAX, columns: 1, cells: vec![colour] }
     }
 
-    /// Replaces squares of `size` pixels by their mean.
-    fn pixelate(&mut self, size: usize) {
-        for y in (0..self.h).step_by(size) {
-            let bottom = (y + size).min(self.h);
-            for x in (0..self.w).step_by(size) {
-                let right = (x + size).min(self.w);
-                let mut sums = [0u64; 4];
-                for row in y..bottom {
-                    for pixel in self.samples[(row * self.w + x) * 4..(row * self.w + right) * 4]
-                        .chunks_exact(4)
-                    {
-                        for (sum, v) in sums.iter_mut().zip(pixel) {
-                            *sum += u64::from(*v);
-                        }
-                    }
-                }
-                let count = ((bottom - y) * (right - x)) as u64;
-                let mean = sums.map(|sum| (sum / count) as u16);
-                for row in y..bottom {
-                    for pixel in self.samples[(row * self.w + x) * 4..(row * self.w + right) * 4]
-                        .chunks_exact_mut(4)
-                    {
-                        pixel.copy_from_slice(&mean);
+    fn means<'a, const B: usize>(
+        rows: impl Iterator<Item = &'a [u8]>,
+        area: &Area,
+        size: usize,
+    ) -> Self {
+        let columns = area.w.div_ceil(size);
+        let mut cells = vec![[0; 4]; columns * area.h.div_ceil(size)];
+        let mut sums = vec![[0u64; 4]; columns];
+        for (y, row) in rows.enumerate() {
+            for (pixels, sum) in row.chunks(size * 4 * B).zip(&mut sums) {
+                for pixel in pixels.chunks_exact(4 * B) {
+                    for (c, s) in sum.iter_mut().enumerate() {
+                        *s += u64::from(sample::<B>(&pixel[c * B..]));
                     }
                 }
             }
+            if (y + 1) % size == 0 || y + 1 == area.h {
+                let height = y % size + 1;
+                for (column, sum) in sums.iter_mut().enumerate() {
+                    let count = (height * size.min(area.w - column * size)) as u64;
+                    cells[y / size * columns + column] = sum.map(|s| (s / count) as u32);
+                    *sum = [0; 4];
+                }
+            }
+        }
+        Self { size, columns, cells }
+    }
+
+    /// Replaces the colour, but not alpha, of the pixels of row `y`: by the mean of their square,
+    /// or with soft passages between the centres of the squares.
+    fn paint<const B: usize>(&self, row: &mut [u8], y: usize, soft: bool) {
+        let rows = self.cells.len() / self.columns;
+        let line = |row: usize| &self.cells[row * self.columns..][..self.columns];
+        let (above, below, weight) =
+            if soft { self.between(y, rows) } else { (y / self.size, y / self.size, 0) };
+        let colours: Vec<[u32; 4]> =
+            line(above).iter().zip(line(below)).map(|(a, b)| mixed(a, b, weight)).collect();
+        for (x, pixel) in row.chunks_exact_mut(4 * B).enumerate() {
+            let colour = if soft {
+                let (left, right, weight) = self.between(x, self.columns);
+                mixed(&colours[left], &colours[right], weight)
+            } else {
+                colours[x / self.size]
+            };
+            for c in 1..4 {
+                put::<B>(&mut pixel[c * B..], colour[c]);
+            }
         }
     }
 
-    /// Three running means of `size` pixels in each direction: close to a Gaussian.
-    fn blur(&mut self, size: usize) {
-        let radius = size / 2;
-        let mut line = Vec::new();
-        for _ in 0..3 {
-            for y in 0..self.h {
-                for c in 0..4 {
-                    mean(&mut self.samples, y * self.w * 4 + c, 4, self.w, radius, &mut line);
-                }
-            }
-            for x in 0..self.w {
-                for c in 0..4 {
-                    mean(&mut self.samples, x * 4 + c, self.w * 4, self.h, radius, &mut line);
-                }
-            }
-        }
+    /// The squares around a position and the weight, of 256, of the second.
+    fn between(&self, position: usize, count: usize) -> (usize, usize, u32) {
+        let shifted = (2 * position + 1).saturating_sub(self.size);
+        let (first, rest) = (shifted / (2 * self.size), shifted % (2 * self.size));
+        let last = count - 1;
+        (first.min(last), (first + 1).min(last), (rest * 256 / (2 * self.size)) as u32)
     }
 }
 
-/// Running mean over `2 * radius + 1` of `count` samples that lie `stride` apart; what would be
-/// outside repeats the outermost sample.
-fn mean(
-    samples: &mut [u16],
-    start: usize,
-    stride: usize,
-    count: usize,
-    radius: usize,
-    line: &mut Vec<u16>,
-) {
-    line.clear();
-    line.extend((0..count).map(|i| samples[start + i * stride]));
-    let at = |i: isize| u32::from(line[i.clamp(0, count as isize - 1) as usize]);
-    let r = radius as isize;
-    let mut sum: u32 = (-r..=r).map(at).sum();
-    let width = 2 * radius as u32 + 1;
-    for i in 0..count {
-        samples[start + i * stride] = (sum / width) as u16;
-        let i = i as isize;
-        sum = sum + at(i + r + 1) - at(i - r);
+fn mixed(a: &[u32; 4], b: &[u32; 4], weight: u32) -> [u32; 4] {
+    std::array::from_fn(|c| (a[c] * (256 - weight) + b[c] * weight) / 256)
+}
+
+/// A sample in the machine's byte order, as 16 bits.
+fn sample<const B: usize>(bytes: &[u8]) -> u32 {
+    match B {
+        1 => u32::from(bytes[0]) << 8,
+        _ => u32::from(u16::from_ne_bytes([bytes[0], bytes[1]])),
+    }
+}
+
+fn put<const B: usize>(bytes: &mut [u8], value: u32) {
+    match B {
+        1 => bytes[0] = (value >> 8) as u8,
+        _ => bytes[..2].copy_from_slice(&(value as u16).to_ne_bytes()),
     }
 }
 
@@ -321,9 +310,22 @@ mod tests {
     }
 
     #[test]
-    fn a_running_mean_by_hand() {
-        let mut samples = [0, 0, 9, 0, 3];
-        mean(&mut samples, 0, 1, 5, 1, &mut Vec::new());
-        assert_eq!(samples, [0, 3, 3, 4, 2]);
+    fn means_and_passages_by_hand() {
+        // Two rows of five grey pixels in squares of two: the last square is one pixel wide.
+        let rows: [Vec<u8>; 2] = [[0, 2, 8, 8, 9], [4, 2, 0, 0, 7]]
+            .map(|row| row.iter().flat_map(|v| [255, *v, *v, *v]).collect());
+        let area = Area { x: 0, y: 0, w: 5, h: 2 };
+        let grid = Grid::means::<1>(rows.iter().map(|r| &r[..]), &area, 2);
+        assert_eq!(grid.cells.iter().map(|c| c[1] >> 8).collect::<Vec<_>>(), [2, 4, 8]);
+        let painted = |soft| {
+            let mut row = rows[0].clone();
+            row.chunks_exact_mut(4).for_each(|p| p[0] = 7);
+            grid.paint::<1>(&mut row, 0, soft);
+            assert!(row.chunks_exact(4).all(|p| p[0] == 7), "alpha stays");
+            row.chunks_exact(4).map(|p| p[1]).collect::<Vec<_>>()
+        };
+        assert_eq!(painted(false), [2, 2, 4, 4, 8]);
+        // Centres at 1, 3 and 5, pixels at 0.5, 1.5, ...
+        assert_eq!(painted(true), [2, 2, 3, 5, 7]);
     }
 }
