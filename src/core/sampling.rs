@@ -165,7 +165,8 @@ mod tests {
         for fps in [25.0, 29.97, 30.0, 60.0] {
             let got = synopsis_times(&frames(fps, |_| false), span);
             for (a, b) in want.iter().zip(&got) {
-                assert!((a - b).abs() <= 0.051, "{fps} fps: {a} became {b}");
+                // One step of the grid, where a time lies between two frames.
+                assert!((a - b).abs() <= 0.067, "{fps} fps: {a} became {b}");
             }
         }
     }
@@ -207,9 +208,9 @@ mod tests {
     fn detail_is_dense_and_stays_inside_the_part() {
         let frames = frames(30.0, |_| false);
         let span = Span { start: SECOND, end: 2 * SECOND };
-        let middle = seconds(&detail(&frames, span, 3 * SECOND / 2, &SPEC));
+        let middle = seconds(&detail(&frames, span, 22 * SECOND / 15, &SPEC));
         assert!(middle.windows(2).all(|w| (w[1] - w[0] - 1.0 / 15.0).abs() < 0.001), "{middle:?}");
-        assert!((middle[2] - 1.5).abs() < 0.034);
+        assert!((middle[2] - 22.0 / 15.0).abs() < 0.001);
         for key in [SECOND, 2 * SECOND] {
             let clip = seconds(&detail(&frames, span, key, &SPEC));
             assert!(clip[0] >= 0.96 && clip[3] <= 2.04, "{clip:?}");
