@@ -2,16 +2,25 @@
 
 //! The elements and the metadata, from outside: harnesses and small pipelines.
 
+#[path = "../common/mod.rs"]
+mod common;
+mod filter;
+mod live;
 mod meta;
+mod models;
 mod overlay;
 mod properties;
 mod recorder;
+mod studio;
+mod untouched;
 
 /// GStreamer with the elements of this library, from the test binary itself.
 pub fn init() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         gst::init().unwrap();
+        // A GLib critical ends the tests, as with G_DEBUG=fatal_criticals.
+        glib::log_set_always_fatal(glib::LogLevels::LEVEL_CRITICAL | glib::LogLevels::LEVEL_ERROR);
         gstdfer::plugin_register_static().unwrap();
     });
 }
