@@ -143,7 +143,7 @@ struct Seen {
     offsets: (u64, u64),
     flags: gst::BufferFlags,
     /// Format, size, offsets, strides.
-    layout: Option<(gst_video::VideoFormat, (u32, u32), Vec<usize>, Vec<i32>)>,
+    layout: Option<String>,
     regions: Vec<(u32, u32, u32, u32)>,
     bytes: Vec<u8>,
 }
@@ -156,7 +156,8 @@ impl Seen {
             // Says who owns the memory, nothing of the content.
             flags: buffer.flags() - gst::BufferFlags::TAG_MEMORY,
             layout: buffer.meta::<VideoMeta>().map(|m| {
-                (m.format(), (m.width(), m.height()), m.offset().to_vec(), m.stride().to_vec())
+                let size = (m.width(), m.height());
+                format!("{:?} {size:?} {:?} {:?}", m.format(), m.offset(), m.stride())
             }),
             // Regions of faces that were found come after those that were there.
             regions: buffer.iter_meta::<Roi>().map(|r| r.rect()).take(regions).collect(),
