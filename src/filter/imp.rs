@@ -289,7 +289,7 @@ impl DferBase {
     fn time(&self, state: &mut State, buf: &gst::BufferRef, info: &gst_video::VideoInfo) -> Ns {
         let step = || {
             let (n, d) = (info.fps().numer().max(0) as u64, info.fps().denom().max(1) as u64);
-            if n == 0 { SECOND / 30 } else { SECOND * d / n }
+            (SECOND * d).checked_div(n).unwrap_or(SECOND / 30)
         };
         let t = match buf.pts().or_else(|| buf.dts()) {
             Some(pts) => pts.nseconds(),
