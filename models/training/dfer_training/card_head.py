@@ -39,8 +39,10 @@ def trust(m: dict) -> str:
     for key, name in _SETS.items():
         if key in h and key.startswith(("test", "syndfer-test")):
             rows.append([name] + [f"{percent(b['accuracy'])} ({b['count']})" for b in h[key]["agreement-bins"]])
+    tenth = [[name, *[percent(t["accuracy"], 0) for t in h[key]["agreement-tenths"]]] for key, name in _SETS.items() if key in h and key.startswith(("test", "syndfer-test"))]
+    second = "\n\nThe same by tenths of the windows, from the least agreeing to the most:\n\n" + table(["right, %", *[f"{k}." for k in range(1, 11)]], tenth)
     edges = next(h[k] for k in _SETS if k in h)["agreement-bins"]
-    return table(["right, % (windows) at agreement", *[f"{b['from']:.1f} to {b['to']:.1f}" for b in edges]], rows) + made_by(h)
+    return table(["right, % (windows) at agreement", *[f"{b['from']:.2f} to {b['to']:.2f}" for b in edges]], rows) + second + made_by(h)
 
 
 def reliability(m: dict) -> str:

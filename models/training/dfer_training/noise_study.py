@@ -109,12 +109,13 @@ def revise(p: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tenso
     return torch.from_numpy(goal).float(), torch.from_numpy(weight).float()
 
 
-def run(sequences: syndfer.Sequences, seeds: int, epochs: int, log) -> list[dict]:
+def run(sequences: syndfer.Sequences, seeds: int, epochs: int, log, keep=lambda rows: None) -> list[dict]:
+    """One row per noise, seed and variant; `keep` gets all rows so far after each seed and noise."""
     train, test = Samples.of(sequences, "train"), Samples.of(sequences, "valid", "test")
     # Nothing is chosen on valid here, so its people are tested on too.
     rows = []
-    for noise, (kind, share) in NOISES.items():
-        for seed in range(1, seeds + 1):
+    for seed in range(1, seeds + 1):
+        for noise, (kind, share) in NOISES.items():
             labels = spoil(train.labels, kind, share, seed)
             wrong = labels != train.labels
             for name, variant in VARIANTS.items():
@@ -132,6 +133,7 @@ def run(sequences: syndfer.Sequences, seeds: int, epochs: int, log) -> list[dict
                         row["auc-noise-against-hard"] = float(roc_auc_score(wrong[unsure], score[unsure]))
                 rows.append(row)
                 log(" ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+            keep(rows)
     return rows
 
 
@@ -162,7 +164,8 @@ def main(argv: list[str]) -> None:
     log = common.Log(args.work / "head-study.log")
     network, key = head_stage.load_encoder(args.encoder or args.work / "encoder.pt", device)
     sequences = syndfer.load(args.sequences or args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
-    rows = run(sequences, args.seeds, args.epochs, log)
-    head_stage.store(args.models / "metrics-head.json", "syndfer-study", {
+    keep = lambda rows: head_stage.store(args.models / "metrics-head.json", "syndfer-study", {
         "command": f"python -m dfer_training head-study --seeds {args.seeds} --epochs {args.epochs}", "encoder": key,
-        "train": len(sequences.rows("train")), "test": len(sequences.rows("valid")) + len(sequences.rows("test")), "table": table(rows)})
+        "train": len(sequences.rows("train")), "test": len(sequences.rows("valid")) + len(sequences.rows("test")),
+        "seeds": sorted({r["seed"] for r in rows}), "table": table(rows)})
+    run(sequences, args.seeds, args.epochs, log, keep)
