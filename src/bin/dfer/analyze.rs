@@ -10,13 +10,11 @@ use std::thread::JoinHandle;
 
 use clap::ValueEnum;
 use gst::prelude::*;
-use gstdfer::core::types::SECOND;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Output, in_folder};
-use crate::player::{Player, Progress, make};
+use crate::player::{Player, make};
 use crate::timeline::Timeline;
-use crate::{Faces, shown, stop};
+use crate::{Faces, progress, shown, stop};
 
 /// Write down what is seen in video files.
 ///
@@ -178,8 +176,8 @@ fn analyze(
     // The recorder holds the pipe by now; when it lets go, the copy ends.
     drop(writer);
     let played = started.and_then(|()| {
-        let bar = bar(input);
-        let played = player.finish(|progress| show(&bar, progress));
+        let bar = progress::file(input);
+        let played = player.finish(|at| progress::show(&bar, at));
         bar.finish_and_clear();
         played
     });
@@ -207,13 +205,7 @@ fn filter(arguments: &Arguments, input: &Path) -> Result<gst::Element, String> {
     let name = input.file_name().unwrap_or_default().to_string_lossy().replace('\0', "");
     filter.set_property("name", name);
     filter.set_property_from_str("mode", "sync");
-    filter.set_property_from_str(
-        "face-source",
-        match arguments.faces {
-            Faces::Detector => "detector",
-            Faces::Frame => "frame",
-        },
-    );
+    filter.set_property_from_str("face-source", arguments.faces.nick());
     for (property, path) in
         [("model", &arguments.model), ("detector-model", &arguments.detector_model)]
     {
@@ -281,23 +273,4 @@ impl Copy {
             _ => Ok(()),
         }
     }
-}
-
-/// On a terminal only.
-fn bar(input: &Path) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let template = "{msg} [{bar:30}] {percent}% {prefix}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_message(shown::name(input));
-    bar
-}
-
-fn show(bar: &ProgressBar, progress: &Progress) {
-    let (Some(position), Some(duration)) = (progress.position, progress.duration) else { return };
-    bar.set_length(duration.nseconds());
-    bar.set_position(position.nseconds());
-    let speed = position.nseconds() as f64 / SECOND as f64 / bar.elapsed().as_secs_f64().max(0.1);
-    bar.set_prefix(format!("{speed:.1} x real time"));
 }

@@ -5,9 +5,14 @@
 //! Everything runs through the same elements as a live pipeline.
 
 mod analyze;
+mod dataset;
+mod evaluate;
+mod metrics;
 mod models;
 mod output;
 mod player;
+mod predict;
+mod progress;
 mod shown;
 mod stop;
 mod timeline;
@@ -27,6 +32,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Analyze(analyze::Arguments),
+    Evaluate(evaluate::Arguments),
     Models(models::Arguments),
 }
 
@@ -39,6 +45,16 @@ enum Faces {
     Frame,
 }
 
+impl Faces {
+    /// The value of `dferfilter`'s property `face-source`.
+    fn nick(self) -> &'static str {
+        match self {
+            Self::Detector => "detector",
+            Self::Frame => "frame",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(cause) = init().and_then(|()| stop::watch().map_err(|e| e.to_string())) {
@@ -47,6 +63,7 @@ fn main() -> ExitCode {
     }
     let all_well = match &arguments.command {
         Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Models(arguments) => models::run(arguments),
     };
     match all_well {

@@ -2,7 +2,7 @@
 
 //! Runs a file through the elements, as fast as they go.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,11 +69,32 @@ impl Player {
         check(file)?;
         let source = make("filesrc")?;
         source.set_property("location", file);
+        Self::of_source(&source, shown::name(file), chain, analyser)
+    }
+
+    /// The same for pictures that follow each other at `rate` frames a second.
+    pub fn of_pictures(
+        pictures: Vec<PathBuf>,
+        caps: &gst::Caps,
+        rate: i32,
+        chain: &[gst::Element],
+        analyser: &gst::Element,
+    ) -> Result<Self, String> {
+        let name = pictures.first().map_or_else(String::new, |p| shown::name(p));
+        Self::of_source(&pictures_source(pictures, caps, rate), name, chain, analyser)
+    }
+
+    fn of_source(
+        source: &gst::Element,
+        name: String,
+        chain: &[gst::Element],
+        analyser: &gst::Element,
+    ) -> Result<Self, String> {
         let decoder = make("decodebin")?;
         let convert = make("videoconvert")?;
         let pipeline = gst::Pipeline::new();
         let told = |e: glib::BoolError| format!("the pipeline cannot be built: {e}");
-        pipeline.add_many([&source, &decoder, &convert]).map_err(told)?;
+        pipeline.add_many([source, &decoder, &convert]).map_err(told)?;
         pipeline.add_many(chain).map_err(told)?;
         source.link(&decoder).map_err(told)?;
         gst::Element::link_many([&convert].into_iter().chain(chain)).map_err(told)?;
@@ -103,7 +124,7 @@ impl Player {
         });
         let timeline = Arc::new(Mutex::new(Timeline::default()));
         watch(analyser, timeline.clone())?;
-        Ok(Self { pipeline, has_video, timeline, name: shown::name(file) })
+        Ok(Self { pipeline, has_video, timeline, name })
     }
 
     /// Starts; on return everything after the decoder is open.
@@ -186,6 +207,37 @@ impl Drop for Player {
             eprintln!("dfer: {}: the pipeline did not stop", self.name);
         }
     }
+}
+
+/// Files as they are, one buffer each, read when they are wanted.
+fn pictures_source(pictures: Vec<PathBuf>, caps: &gst::Caps, rate: i32) -> gst::Element {
+    let (rate, second) = (rate.max(1) as u64, gst::ClockTime::SECOND);
+    let mut pictures = pictures.into_iter().zip(0u64..);
+    let need_data = move |source: &gst_app::AppSrc, _: u32| {
+        let Some((path, n)) = pictures.next() else {
+            let _ = source.end_of_stream();
+            return;
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let mut buffer = gst::Buffer::from_mut_slice(bytes);
+                if let Some(buffer) = buffer.get_mut() {
+                    buffer.set_pts(second * n / rate);
+                    buffer.set_duration(second / rate);
+                }
+                // Refused only when the pipeline is ending.
+                let _ = source.push_buffer(buffer);
+            }
+            Err(e) => {
+                let name = shown::name(&path);
+                gst::element_error!(source, gst::ResourceError::Read, ("{name}: {e}"));
+            }
+        }
+    };
+    let callbacks = gst_app::AppSrcCallbacks::builder().need_data(need_data).build();
+    let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
+    source.set_callbacks(callbacks);
+    source.upcast()
 }
 
 /// After a signal the stream ends here, so that everything behind it is finished as at the end of

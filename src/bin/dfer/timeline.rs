@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gstdfer::core::Ns;
-use gstdfer::core::result::Status;
+use gstdfer::core::result::{Probabilities, Status};
 use gstdfer::core::types::SECOND;
 use gstdfer::meta::FrameResults;
 
@@ -41,6 +41,9 @@ struct Open {
 pub struct Face {
     /// Stretches of one state; a gap between two means that the face was not seen.
     pub spans: Vec<Span>,
+    pub decisions: Vec<Decision>,
+    /// Sum over frames of its area in pixels.
+    pub weight: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,15 @@ pub struct Span {
     pub status: Status,
     /// With status `stable` and `changing`.
     pub label: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Time of the newest frame that it looked at.
+    pub t: Ns,
+    pub probabilities: Probabilities,
+    pub agreement: Option<f32>,
+    pub key_times: Vec<Ns>,
 }
 
 impl Timeline {
@@ -66,6 +78,7 @@ impl Timeline {
             let e = &face.expression;
             let Some(track) = e.track_id else { continue };
             let known = self.faces.entry(track).or_default();
+            known.weight += face.rect.map_or(0.0, |r| f64::from(r.area()));
             let same = known.spans.last_mut().filter(|s| {
                 s.status == e.status && s.label == e.label && s.end.abs_diff(t) <= GLITCH
             });
@@ -77,6 +90,17 @@ impl Timeline {
                     status: e.status,
                     label: e.label.clone(),
                 }),
+            }
+            let (Some(probabilities), Some(clip_end)) = (&e.probabilities, e.clip_end) else {
+                continue;
+            };
+            if known.decisions.last().is_none_or(|d| d.t < clip_end) {
+                known.decisions.push(Decision {
+                    t: clip_end,
+                    probabilities: probabilities.clone(),
+                    agreement: e.agreement,
+                    key_times: e.key_times.clone(),
+                });
             }
         }
     }
@@ -177,6 +201,7 @@ mod tests {
         assert_eq!(spans, [(0, 40), (40, 120), (200, 250)]);
         let shares = [("happy".to_owned(), 130 * MS), ("warming-up".to_owned(), 40 * MS)];
         assert_eq!(face.shares(), shares);
+        assert_eq!(face.weight, 800.0);
         let told = line.summary("a.mp4");
         assert_eq!(
             told,

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the elements say of one sample.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::prelude::*;
+use gstdfer::core::Ns;
+use gstdfer::core::analyst::Networks;
+use gstdfer::core::types::SECOND;
+use gstdfer::filter::{DferBase, DferBaseExt};
+use gstdfer::runtime::graph::Backend;
+use gstdfer::runtime::models;
+use gstdfer::runtime::tract::Tract;
+use indicatif::ProgressBar;
+
+use crate::dataset::{Sample, entries};
+use crate::metrics::Answer;
+use crate::player::{Player, make};
+use crate::timeline::Timeline;
+use crate::{Faces, shown, stop};
+
+/// A still picture is shown for this many frames, the last one at 1.2 s; more of the same picture
+/// would only take more time.
+const STILL_FRAMES: i32 = 7;
+const STILL_RATE: i32 = 5;
+
+/// Clips that a decision compares.
+const CLIPS: usize = 5;
+
+/// Everything that samples have in common.
+pub struct Predictor {
+    networks: Networks,
+    faces: Faces,
+    /// Frames a second of folders of pictures.
+    rate: i32,
+}
+
+/// What was seen in one sample.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Mean over all decisions on the largest face; `None` when nothing was decided.
+    pub answer: Option<Answer>,
+    /// Key moments of these decisions, sorted.
+    pub key_times: Vec<Ns>,
+}
+
+impl Predictor {
+    /// The networks are loaded here, once for all samples.
+    pub fn new(
+        faces: Faces,
+        model: Option<&Path>,
+        detector: Option<&Path>,
+        rate: i32,
+    ) -> Result<Self, String> {
+        let backend: Arc<dyn Backend> = Arc::new(Tract);
+        let expression = models::expression(&backend, model, CLIPS).map_err(|e| e.to_string())?;
+        let detector = match faces {
+            Faces::Frame => None,
+            Faces::Detector => {
+                Some(models::detector(&backend, detector).map_err(|e| e.to_string())?)
+            }
+        };
+        Ok(Self { networks: Networks { detector, expression }, faces, rate })
+    }
+
+    /// Of the model, in its order.
+    pub fn classes(&self) -> Vec<String> {
+        self.networks.expression.spec().classes.iter().map(ToString::to_string).collect()
+    }
+
+    /// Runs one sample.
+    pub fn look(&self, path: &Path) -> Result<Seen, String> {
+        let filter = make("dferfilter")?;
+        let base = filter.dynamic_cast_ref::<DferBase>().ok_or("dferfilter is another element")?;
+        base.set_networks(Some(self.networks.clone()));
+        filter.set_property_from_str("mode", "sync");
+        filter.set_property_from_str("face-source", self.faces.nick());
+        filter.set_property("post-messages", false);
+        // Every sample has a label, so every sample is to be answered.
+        filter.set_property("min-quality", 0f32);
+        let sink = make("fakesink")?;
+        sink.set_property("sync", false);
+
+        let player = if path.is_dir() {
+            let (pictures, kind) = pictures(path)?;
+            let rate = gst::Fraction::new(self.rate, 1);
+            let caps = gst::Caps::builder(kind).field("framerate", rate).build();
+            Player::of_pictures(pictures, &caps, self.rate, &[filter.clone(), sink], &filter)?
+        } else if picture(path)?.is_some() {
+            // One decision, when all frames are there.
+            filter.set_property("decision-interval", 10 * SECOND);
+            let freeze = make("imagefreeze")?;
+            freeze.set_property("num-buffers", STILL_FRAMES);
+            let rate = make("capsfilter")?;
+            let fps = gst::Fraction::new(STILL_RATE, 1);
+            let caps = gst::Caps::builder("video/x-raw").field("framerate", fps).build();
+            rate.set_property("caps", caps);
+            Player::new(path, &[freeze, rate, filter.clone(), sink], &filter)?
+        } else {
+            Player::new(path, &[filter.clone(), sink], &filter)?
+        };
+        player.start()?;
+        Ok(seen(&player.finish(|_| ())?))
+    }
+
+    /// Runs all samples, `jobs` at a time. What a signal left undone is `None`.
+    pub fn look_at_all(
+        &self,
+        samples: &[Sample],
+        jobs: usize,
+    ) -> Vec<Option<Result<Seen, String>>> {
+        let bar = crate::progress::samples(samples.len());
+        let results = Mutex::new(vec![None; samples.len()]);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.clamp(1, samples.len().max(1)) {
+                scope.spawn(|| self.work(samples, &next, &results, &bar));
+            }
+        });
+        bar.finish_and_clear();
+        results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(
+        &self,
+        samples: &[Sample],
+        next: &AtomicUsize,
+        results: &Mutex<Vec<Option<Result<Seen, String>>>>,
+        bar: &ProgressBar,
+    ) {
+        while let Some((n, sample)) = {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            samples.get(n).map(|sample| (n, sample))
+        } {
+            let seen = self.look(&sample.path);
+            // It may have been cut short.
+            if stop::requested() {
+                return;
+            }
+            if let Err(cause) = &seen {
+                bar.suspend(|| eprintln!("dfer: {}: {cause}", sample.name));
+            }
+            results.lock().unwrap_or_else(PoisonError::into_inner)[n] = Some(seen);
+            bar.inc(1);
+        }
+    }
+}
+
+/// The answer on the face that covers most pixels of most frames.
+fn seen(timeline: &Timeline) -> Seen {
+    let faces = timeline.faces.values().filter(|face| !face.decisions.is_empty());
+    let Some(face) = faces.max_by(|a, b| a.weight.total_cmp(&b.weight)) else {
+        return Seen { answer: None, key_times: Vec::new() };
+    };
+    let decisions = &face.decisions;
+    let count = decisions.len() as f64;
+    let mut probabilities = vec![0.0; decisions[0].probabilities.0.len()];
+    for decision in decisions {
+        for (sum, (_, p)) in probabilities.iter_mut().zip(&decision.probabilities.0) {
+            *sum += f64::from(*p) / count;
+        }
+    }
+    let agreements: Vec<f64> =
+        decisions.iter().filter_map(|d| d.agreement).map(f64::from).collect();
+    let agreement =
+        (!agreements.is_empty()).then(|| agreements.iter().sum::<f64>() / agreements.len() as f64);
+    let mut key_times: Vec<Ns> =
+        decisions.iter().flat_map(|d| d.key_times.iter().copied()).collect();
+    key_times.sort_unstable();
+    key_times.dedup();
+    Seen { answer: Some(Answer { probabilities, agreement }), key_times }
+}
+
+/// The pictures of a folder, by name, and their common media type.
+fn pictures(folder: &Path) -> Result<(Vec<PathBuf>, &'static str), String> {
+    let files: Vec<_> = entries(folder)?.into_iter().filter(|path| !path.is_dir()).collect();
+    let first = files.first().ok_or("there are no pictures in this folder")?;
+    let of = |file: &Path| {
+        let kind = picture(file).map_err(|cause| format!("{}: {cause}", shown::name(file)))?;
+        kind.ok_or_else(|| format!("{} is no picture", shown::name(file)))
+    };
+    let kind = of(first)?;
+    for file in &files {
+        if of(file)? != kind {
+            return Err(format!("{} is not {kind} as the first picture is", shown::name(file)));
+        }
+    }
+    Ok((files, kind))
+}
+
+/// The media type of a picture, by its first bytes; `None` for anything else.
+fn picture(file: &Path) -> Result<Option<&'static str>, String> {
+    crate::player::check(file)?;
+    let mut head = Vec::new();
+    let open = File::open(file).and_then(|f| f.take(12).read_to_end(&mut head));
+    open.map_err(|e| e.to_string())?;
+    let known: [(&[u8], _); 5] = [
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"BM", "image/bmp"),
+        (b"II*\0", "image/tiff"),
+        (b"MM\0*", "image/tiff"),
+    ];
+    if head.starts_with(b"RIFF") && head.ends_with(b"WEBP") {
+        return Ok(Some("image/webp"));
+    }
+    Ok(known.iter().find(|(start, _)| head.starts_with(start)).map(|(_, kind)| *kind))
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::material::{make, video};
+use crate::{dfer, stderr, stdout};
+
+const CLASSES: [&str; 7] = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"];
+
+/// A picture that is no face, of some kind.
+fn picture(kind: u32, path: &Path) {
+    let encoder = if path.extension() == Some("png".as_ref()) { "pngenc" } else { "jpegenc" };
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let caps = "video/x-raw,width=64,height=64";
+    make(&format!("videotestsrc num-buffers=1 pattern={kind} ! {caps} ! {encoder}"), path);
+}
+
+/// A folder of pictures as a clip of about 1.2 s at 15 frames a second.
+fn frames(kind: u32, folder: &Path) {
+    let first = folder.join("00001.jpg");
+    picture(kind, &first);
+    for n in 2..=18 {
+        fs::copy(&first, folder.join(format!("{n:05}.jpg"))).unwrap();
+    }
+}
+
+/// Evaluates cropped footage; the output, and what `--json` wrote.
+fn evaluate(layout: &str, root: &Path, more: &[&str]) -> (Output, Option<Value>) {
+    let target = tempfile::tempdir().unwrap();
+    let json = target.path().join("out.json");
+    let options = ["evaluate", "--faces", "frame", "--rate", "15", "--layout", layout, "--json"];
+    let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+    arguments.extend([json.as_os_str(), root.as_os_str()]);
+    arguments.extend(more.iter().map(OsStr::new));
+    let output = dfer(arguments);
+    let value = fs::read_to_string(&json).ok().map(|text| serde_json::from_str(&text).unwrap());
+    (output, value)
+}
+
+fn predictions(report: &Value) -> &Vec<Value> {
+    report["predictions"].as_array().unwrap()
+}
+
+#[test]
+fn class_folders_take_pictures_videos_and_folders_of_pictures() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    for kind in 0..3 {
+        picture(kind, &path(&format!("Happiness/{kind}.png")));
+        picture(kind + 3, &path(&format!("sad/{kind}.jpg")));
+    }
+    video(20, &path("sad/a video.avi"));
+    frames(11, &path("ANGER/clip"));
+    fs::create_dir(path("contempt")).unwrap();
+    picture(0, &path("contempt/x.jpg"));
+    let odd = path("ANGER").join(OsStr::from_bytes(b"\xff ' \"\n.jpg"));
+    fs::copy(path("contempt/x.jpg"), odd).unwrap();
+
+    let (output, report) = evaluate("class-folders", root.path(), &["--ignore", "Contempt"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = report.unwrap();
+    let rows = predictions(&report);
+    assert_eq!(rows.len(), 9);
+
+    // The figures once more, another way: from the predictions by name.
+    let mut pairs: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for row in rows {
+        let of = |name: &str| row[name].as_str().unwrap();
+        *pairs.entry((of("label"), of("answer"))).or_default() += 1.0;
+        let p: Vec<f64> = serde_json::from_value(row["probabilities"].clone()).unwrap();
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-3, "{row}");
+        let most = p.iter().copied().fold(0.0, f64::max);
+        let answer = CLASSES.iter().position(|c| *c == of("answer")).unwrap();
+        assert_eq!(p[answer], most);
+    }
+    let right: f64 = CLASSES.iter().filter_map(|c| pairs.get(&(*c, *c))).sum();
+    let recall = |class: &str| {
+        let all: f64 = pairs.iter().filter(|((l, _), _)| *l == class).map(|(_, n)| n).sum();
+        pairs.get(&(class, class)).copied().unwrap_or(0.0) / all
+    };
+    let uar = ["happy", "sad", "angry"].map(recall).iter().sum::<f64>() / 3.0;
+    let close = |name: &str, value: f64| {
+        let found = report["metrics"][name].as_f64().unwrap();
+        assert!((found - value).abs() < 1e-12, "{name}: {found}, not {value}");
+    };
+    close("war", right / 9.0);
+    close("uar", uar);
+    assert!(stdout(&output).starts_with("9 samples, 9 answered, 0 unreadable"));
+}
+
+#[test]
+fn unreadable_samples_are_named_and_the_rest_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    picture(0, &path("happy/good.jpg"));
+    let whole = fs::read(path("happy/good.jpg")).unwrap();
+    fs::write(path("happy/short.jpg"), &whole[..20]).unwrap();
+    fs::write(path("happy/empty.jpg"), "").unwrap();
+    fs::write(path("happy/text.mp4"), "no video\n").unwrap();
+    fs::create_dir(path("happy/no pictures")).unwrap();
+    symlink("loop.jpg", path("happy/loop.jpg")).unwrap();
+    symlink("..", path("happy/up")).unwrap();
+    let (output, report) = evaluate("class-folders", root.path(), &["--jobs", "2"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = report.unwrap();
+    assert_eq!(predictions(&report).len(), 1);
+    let failed: Vec<_> = report["errors"].as_array().unwrap().iter().collect();
+    let names: Vec<_> = failed.iter().map(|e| e["sample"].as_str().unwrap()).collect();
+    let expected = ["empty.jpg", "loop.jpg", "no pictures", "short.jpg", "text.mp4", "up"];
+    assert_eq!(names, expected.map(|name| format!("happy/{name}")));
+    let told = stderr(&output);
+    assert!(told.contains("6 samples could not be read"), "{told}");
+    for name in names {
+        assert!(told.contains(&format!("dfer: {name}: ")), "{name}: {told}");
+    }
+}
+
+#[test]
+fn unknown_classes_and_wrong_trees_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let refused = |layout: &str, cause: &str| {
+        let (output, report) = evaluate(layout, root.path(), &[]);
+        assert_eq!((output.status.code(), report), (Some(1), None));
+        assert!(stderr(&output).contains(cause), "{}", stderr(&output));
+    };
+    refused("class-folders", "has no folders");
+    refused("dfew", "Clip/clip_224x224 is missing");
+    refused("ferv39k", "4_setups/All_scenes/test_All.csv is missing");
+    picture(0, &root.path().join("bored/x.jpg"));
+    refused("class-folders", "class \"bored\" is unknown; the model knows happy, sad");
+}
+
+#[test]
+fn dfew_has_five_folds() {
+    let root = tempfile::tempdir().unwrap();
+    let lists = root.path().join("EmoLabel_DataSplit/test(single-labeled)");
+    fs::create_dir_all(&lists).unwrap();
+    for fold in 1..=5 {
+        frames(fold, &root.path().join(format!("Clip/clip_224x224/{fold:05}")));
+        let list = format!("video_name,label\n{fold},{}\n", fold + 2);
+        fs::write(lists.join(format!("set_{fold}.csv")), list).unwrap();
+    }
+    let (output, report) = evaluate("dfew", root.path(), &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = report.unwrap();
+    let labels: Vec<_> =
+        predictions(&report).iter().map(|p| p["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, CLASSES[2..]);
+    assert_eq!(report["folds"].as_array().unwrap().len(), 5);
+    assert!(stdout(&output).contains("mean of the folds"));
+
+    fs::write(lists.join("set_3.csv"), "video_name,label\n3,8\n").unwrap();
+    let (output, _) = evaluate("dfew", root.path(), &[]);
+    assert!(stderr(&output).contains("set_3.csv: line 2 is not"), "{}", stderr(&output));
+}
+
+#[test]
+fn ferv39k_has_classes_by_name_and_stays_inside() {
+    let root = tempfile::tempdir().unwrap();
+    let list = root.path().join("4_setups/All_scenes/test_All.csv");
+    fs::create_dir_all(list.parent().unwrap()).unwrap();
+    for name in ["Action/Happy/0267", "Crime/Fear/0001"] {
+        frames(1, &root.path().join("2_ClipsforFaceCrop").join(name));
+    }
+    let lines = "Action/Happy/0267 Happy\nCrime/Fear/0001 Fear\nCrime/Fear/0002 Fear\n";
+    fs::write(&list, lines).unwrap();
+    let (output, report) = evaluate("ferv39k", root.path(), &[]);
+    assert_eq!(output.status.code(), Some(1), "a clip is missing");
+    let report = report.unwrap();
+    assert_eq!(predictions(&report).len(), 2);
+    assert_eq!(report["errors"][0]["sample"], "Crime/Fear/0002");
+
+    fs::write(&list, "../../etc Happy\n").unwrap();
+    let (output, _) = evaluate("ferv39k", root.path(), &[]);
+    assert!(stderr(&output).contains("leads out of the data set"), "{}", stderr(&output));
+}
