@@ -101,7 +101,7 @@ pub struct Streams {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expression {
-    /// Stable while the face is tracked; absent with status `no-face`.
+    /// Stable while the face is tracked; with status `no-face` the id of the face that left, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_id: Option<u64>,
     pub status: Status,
