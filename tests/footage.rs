@@ -9,7 +9,7 @@
 //! An expectation that the networks do not fulfil yet stands in [`NOT_YET`], with what was measured;
 //! it is still measured and printed. Every other one fails its test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,18 @@ use gstdfer::core::result::{Expression, Status};
 use gstdfer::meta;
 
 /// Expectations that the shipped networks miss. Take out what is told to be fulfilled.
-const NOT_YET: &[&str] = &[];
+const NOT_YET: &[&str] = &[
+    // 25 %, and uncertain for 50 %.
+    "sad for most of 1 to 5 s",
+    // The detector takes animals of the animation for faces, to its end at 6.4 s.
+    "nobody a second after the cut",
+    // In 18 of 96 frames.
+    "nobody where nobody is",
+    // At some rates neutral and happy for a moment before sad.
+    "the same labels at any frame rate",
+    // Without sad.
+    "the demo shows neutral, happy, surprise and sad",
+];
 
 /// Fails the test where an expectation is not met that should be.
 fn expect(what: &str, met: bool, measured: impl std::fmt::Display) {
@@ -289,8 +300,15 @@ fn the_demo_clip() {
     let good = stable.iter().copied().filter(right).count();
     let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
     let (clear, right) = (share(stable.len(), film.frames.len()), share(good, stable.len()));
-    let track = film.longest_track();
     expect("the demo's labels are right", right >= 0.8, percent(right));
     expect("the demo is stable for half of it", clear >= 0.5, percent(clear));
-    expect("one track for the demo's head", track >= 0.9, percent(track));
+    let story = film.story();
+    let all = ["neutral", "happy", "surprise", "sad"].iter().all(|l| story.iter().any(|s| s == l));
+    expect("the demo shows neutral, happy, surprise and sad", all, format!("{story:?}"));
+    // The board covers the face for longer than the default track-timeout.
+    let ids: BTreeSet<_> =
+        film.frames.iter().flat_map(|f| &f.faces).filter_map(|e| e.track_id).collect();
+    expect("a head, and once again after the board", (1..=2).contains(&ids.len()), ids.len());
+    let crowd = film.frames.iter().map(|f| f.faces.len()).max();
+    expect("never two heads in the demo", crowd == Some(1), format!("{crowd:?}"));
 }
