@@ -3,6 +3,7 @@
 //! The program `dfer`, run as its users run it.
 
 mod analyze;
+mod audit;
 mod evaluate;
 mod material;
 mod models;

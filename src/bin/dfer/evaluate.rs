@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use gstdfer::core::Ns;
@@ -171,8 +171,10 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     };
     let folds = folds(&looked);
     print(&table(&metrics, &folds, &looked))?;
-    if let (Some(output), Some(path)) = (json, &arguments.json) {
-        save(&report(&looked, &metrics, folds), output, path)?;
+    if let Some(output) = json {
+        let report = report(&looked, &metrics, folds);
+        let text = serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?;
+        output.fill(&(text + "\n"))?;
     }
     Ok(looked.complain())
 }
@@ -198,13 +200,6 @@ impl Looked {
 pub fn print(text: &str) -> Result<(), String> {
     let told = |e| format!("the standard output cannot be written: {e}");
     std::io::stdout().write_all(text.as_bytes()).map_err(told)
-}
-
-fn save(report: &Report<'_>, output: Output, path: &Path) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(report).map_err(|e| e.to_string())?;
-    std::fs::write(output.part(), text + "\n")
-        .map_err(|e| format!("{}: cannot be written: {e}", shown::path(path)))?;
-    output.finish()
 }
 
 fn folds(looked: &Looked) -> Vec<Fold> {

@@ -5,6 +5,7 @@
 //! Everything runs through the same elements as a live pipeline.
 
 mod analyze;
+mod audit;
 mod dataset;
 mod evaluate;
 mod metrics;
@@ -33,6 +34,7 @@ struct Arguments {
 enum Command {
     Analyze(analyze::Arguments),
     Evaluate(evaluate::Arguments),
+    Audit(audit::Arguments),
     Models(models::Arguments),
 }
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let all_well = match &arguments.command {
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Models(arguments) => models::run(arguments),
     };
     match all_well {

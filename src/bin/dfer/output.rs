@@ -40,6 +40,13 @@ impl Output {
         &self.part
     }
 
+    /// Writes all of it and gives it its name.
+    pub fn fill(self, text: &str) -> Result<(), String> {
+        fs::write(&self.part, text)
+            .map_err(|e| format!("{}: cannot be written: {e}", shown::path(&self.path)))?;
+        self.finish()
+    }
+
     /// Gives the file its name.
     pub fn finish(mut self) -> Result<(), String> {
         let told = |e| format!("{}: cannot be written: {e}", shown::path(&self.path));
