@@ -20,16 +20,10 @@ use gstdfer::meta;
 
 /// Expectations that the shipped networks miss. Take out what is told to be fulfilled.
 const NOT_YET: &[&str] = &[
-    // 25 %, and uncertain for 50 %.
+    // 6 %; for 25 % it is stable happy: grief bares teeth too.
     "sad for most of 1 to 5 s",
-    // The detector takes animals of the animation for faces, to its end at 6.4 s.
-    "nobody a second after the cut",
-    // In 18 of 96 frames.
-    "nobody where nobody is",
-    // At some rates neutral and happy for a moment before sad.
+    // At 15 frames a second neutral for a moment before that, at 30 and 60 not.
     "the same labels at any frame rate",
-    // Without sad.
-    "the demo shows neutral, happy, surprise and sad",
 ];
 
 /// Fails the test where an expectation is not met that should be.
@@ -186,13 +180,13 @@ fn grief_turns_into_laughter() {
     let covered = film.shares(6.0..10.0);
     show(name, 6.0..10.0, &covered);
     let happy = share(&film, name, 11.5..19.5, "stable happy");
-    let wrong: f64 = covered
+    let wrong = covered
         .iter()
         .filter(|(told, _)| {
             told.starts_with("stable") && !told.ends_with("sad") && !told.ends_with("happy")
         })
         .map(|(_, share)| share)
-        .sum();
+        .fold(0.0, |sum, share| sum + share);
     expect("happy for most of 11.5 to 19.5 s", happy > 0.5, percent(happy));
     expect("sad for most of 1 to 5 s", sad > 0.5, percent(sad));
     expect("no wrong label behind the hand", wrong == 0.0, percent(wrong));
