@@ -156,3 +156,32 @@ fn an_interrupt_keeps_what_was_seen() {
     let again = analyze(&[video_to.as_os_str()]);
     assert!(again.status.success(), "the video is whole: {}", stderr(&again));
 }
+
+#[test]
+fn the_report_shows_every_face_and_needs_nothing_from_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("<img src=x> & more.mp4");
+    fs::copy(demo(), &named).unwrap();
+    let (missing, page) = (folder.path().join("missing.mp4"), folder.path().join("out.html"));
+    let option = OsStr::new("--report");
+    let inputs = [named.as_os_str(), missing.as_os_str()];
+    let output = analyze(&[inputs[0], inputs[1], option, page.as_os_str()]);
+    assert_eq!(output.status.code(), Some(1), "one input is missing");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("&lt;img src=x&gt; &amp; more.mp4"));
+    assert!(html.contains("there is no such file"));
+    for outside in ["<img", "<script", "http:", "https:", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    let faces = html.matches("<h3>Face ").count();
+    assert!(faces > 0);
+    for part in ["<svg ", "class=\"agreement\"", "<details>", "class=\"key\""] {
+        assert!(html.matches(part).count() >= faces, "{part}");
+    }
+    // A row for every stretch that the plot has.
+    let spans = html.matches("<rect ").count();
+    let rows = html.matches("<tr><td>").count();
+    assert!(rows > spans, "{rows} rows for {spans} stretches and the decisions");
+    let decided = html.matches("<th>happy</th>").count();
+    assert!(decided > 0, "probabilities are there on demand");
+}

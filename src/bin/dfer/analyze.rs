@@ -14,7 +14,7 @@ use gst::prelude::*;
 use crate::output::{Output, in_folder};
 use crate::player::{Player, make};
 use crate::timeline::Timeline;
-use crate::{Faces, progress, shown, stop};
+use crate::{Faces, progress, report, shown, stop};
 
 /// Write down what is seen in video files.
 ///
@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Video with the results drawn into it (without sound); a folder when there are several inputs.
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
+    /// Page with a timeline of every face; it needs no network and shows no pictures.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// When a record is written.
     #[arg(long, value_enum, default_value_t = Detail::Changes)]
     detail: Detail,
@@ -66,12 +69,15 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut records = Records::new(arguments)?;
     let overlays = overlays(arguments)?;
     refuse_overwriting(arguments, &records, &overlays)?;
+    let report = arguments.report.as_deref().map(Output::new).transpose()?;
+    let mut seen = Vec::new();
     let mut all_well = true;
     for (input, overlay) in arguments.input.iter().zip(overlays) {
         if stop::requested() {
             break;
         }
-        match analyze(arguments, input, &mut records, overlay.as_deref()) {
+        let result = analyze(arguments, input, &mut records, overlay.as_deref());
+        match &result {
             Ok(timeline) => {
                 eprint!("{}", timeline.summary(&shown::name(input)));
                 if stop::requested() {
@@ -87,10 +93,14 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
                 eprintln!("dfer: {}: {cause}", shown::path(input));
             }
         }
+        seen.push((shown::name(input), result));
     }
     if let Records::Joined(file, output) = records {
         drop(file);
         output.finish()?;
+    }
+    if let Some(output) = report {
+        output.fill(&report::page(&seen))?;
     }
     Ok(all_well)
 }
@@ -142,6 +152,7 @@ fn refuse_overwriting(
         }
         _ => written.extend(arguments.output.clone()),
     }
+    written.extend(arguments.report.clone());
     let inputs: Vec<_> = arguments.input.iter().filter_map(|i| i.canonicalize().ok()).collect();
     for (n, path) in written.iter().enumerate() {
         if written[..n].contains(path) {

@@ -14,6 +14,7 @@ mod output;
 mod player;
 mod predict;
 mod progress;
+mod report;
 mod shown;
 mod stop;
 mod timeline;
