@@ -11,10 +11,11 @@ pub type Ns = u64;
 pub const SECOND: Ns = 1_000_000_000;
 
 /// Number of the grid slot of length `interval` that `t` falls into. The grid is absolute, so the
-/// same moments are looked at whatever the frame rate; a quarter slot of tolerance keeps frames
-/// whose time was rounded down in the slot they belong to.
+/// same moments are looked at whatever the frame rate. A quarter slot of tolerance, 1/60 s at most,
+/// keeps frames whose time was rounded down in the slot they belong to; with more, a long slot would
+/// begin a frame earlier at some rates than at others.
 pub fn slot(t: Ns, interval: Ns) -> u64 {
-    (t + interval / 4) / interval.max(1)
+    (t + (interval / 4).min(SECOND / 60)) / interval.max(1)
 }
 
 /// Pixels, fractions allowed; x to the right, y down. The centre of the first pixel is (0.5, 0.5).
