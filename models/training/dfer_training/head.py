@@ -170,7 +170,13 @@ def main(argv: list[str]) -> None:
         log(line)
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
                                                           "temperature": temperature, "gates": gates})
-    store(args.models / "metrics-head.json", "head", figures | {"command": "python -m dfer_training head", "seed": args.seed, "encoder": key})
+    store(args.models / "metrics-head.json", "head", figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
+
+
+def command(args) -> str:
+    """The command line of these figures, without the places of data."""
+    start = " --start head.pt" if args.start else ""
+    return f"python -m dfer_training head --cap {args.cap} --steps {args.steps} --rate {args.rate:g} --seed {args.seed}{start}" + (" --test" if args.test else "")
 
 
 def evaluate(args, log) -> dict:
