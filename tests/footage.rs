@@ -20,8 +20,12 @@ use gstdfer::meta;
 
 /// Expectations that the shipped networks miss. Take out what is told to be fulfilled.
 const NOT_YET: &[&str] = &[
-    // 5 %; for 25 % it is stable happy: grief bares teeth too.
+    // 50.0 %, at the very edge.
     "sad for most of 1 to 5 s",
+    // Stable fear for 15 % of it.
+    "no wrong label behind the hand",
+    // 46 %.
+    "the demo is stable for half of it",
 ];
 
 /// Fails the test where an expectation is not met that should be.
