@@ -74,7 +74,8 @@ def encoder_robustness(m: dict) -> str:
     rows = [[r["what"], percent(r["war"]), percent(r["uar"]), percent(r["changed"]), f"{r['confidence']:.2f}", percent(r["abstained"])]
             for r in m["encoder"]["robustness"]]
     rows += [[f"{r['what']} degrees ({r['count']} pictures)", percent(r["war"]), percent(r["uar"]), "", "", ""] for r in m["encoder"]["yaw"]]
-    return table(["FER+ test, aligned", "WAR", "UAR", "answers changed, %", "mean probability", "under 0.4, %"], rows) + made_by(m["encoder"])
+    count = m["encoder"]["robustness"][0]["count"]
+    return table([f"FER+ test, aligned ({count} pictures)", "WAR", "UAR", "answers changed, %", "mean probability", "under 0.4, %"], rows) + made_by(m["encoder"])
 
 
 def footage(m: dict) -> str:

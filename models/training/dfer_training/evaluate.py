@@ -110,7 +110,8 @@ def encoder_figures(args, log) -> dict:
     for (split, view), values in logits.items():
         out.setdefault(split, {})[view] = scores(values, faces[split].labels, temperature)
         log(f"encoder {split} {view}: WAR {100 * out[split][view]['war']:.2f} UAR {100 * out[split][view]['uar']:.2f}")
-    out["robustness"] = disturbed(network, views["test"]["aligned"], faces["test"].labels, temperature)
+    # Every fourth picture is enough for thirteen disturbances, and a fifth of the time.
+    out["robustness"] = disturbed(network, views["test"]["aligned"][::4], faces["test"].labels[::4], temperature)
     turned = robustness.yaw(aligned["test"]["landmarks"]).abs().numpy()
     ok = aligned["test"]["found"]
     for name, low, high in (("turned up to 10", 0, 10), ("turned 10 to 25", 10, 25), ("turned over 25", 25, 90)):
@@ -131,7 +132,7 @@ def disturbed(network: OnnxEncoder, images: np.ndarray, labels: np.ndarray, temp
         guess, top = values.argmax(1), metrics.softmax(values, temperature).max(1)
         first = guess if first is None else first
         war, uar = metrics.war_uar(guess, labels)
-        rows.append({"what": name, "war": war, "uar": uar, "changed": float((guess != first).mean()),
+        rows.append({"what": name, "count": len(labels), "war": war, "uar": uar, "changed": float((guess != first).mean()),
                      "confidence": float(top.mean()), "abstained": float((top < 0.4).mean())})
     return rows
 
