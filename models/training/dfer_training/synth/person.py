@@ -239,7 +239,7 @@ def _scalp(template, receding):
     """Signed height [V] above the hairline (metres; positive: hair grows here)."""
     y, z = template[:, 1], template[:, 2]
     line = np.interp(
-        y + 0.0, [-0.165, -0.13, -0.105, -0.095, -0.085, -0.07, -0.045, -0.02, 0.0, 0.03],
+        y, [-0.165, -0.13, -0.105, -0.095, -0.085, -0.07, -0.045, -0.02, 0.0, 0.03],
         [0.772, 0.766, 0.752, 0.735, 0.700, 0.690, 0.722, 0.675, 0.635, 0.605],
     )
     line = line + receding * np.clip((-0.07 - y) / 0.05, 0, 1)

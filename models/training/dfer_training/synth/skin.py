@@ -118,7 +118,7 @@ def _brows(rng, skin, x, z, colour, trait):
 
 
 def _beard(rng, skin, x, z, colour, amount):
-    jaw = _step((0.634 - z - 1.1 * np.clip(0.055 - np.abs(x), 0, 1) * (np.abs(x) < 0.022) * 0) / 0.008) * _step((z - 0.55) / 0.02)
+    jaw = _step((0.634 - z) / 0.008) * _step((z - 0.55) / 0.02)
     jaw = np.maximum(jaw, _step((np.abs(x) - 0.052) / 0.010) * _step((0.675 - z) / 0.02))
     moustache = np.exp(-((z - 0.6425) / 0.0042) ** 4) * _step((0.028 - np.abs(x)) / 0.006)
     t = np.clip(1 - (x / 0.0235) ** 2, 0, None)
@@ -131,7 +131,6 @@ def _beard(rng, skin, x, z, colour, amount):
 
 def _wrinkles(rng):
     """One relief map per name in WRINKLES, from strokes drawn as furrow with a lit lower edge."""
-    left, right = (lambda p: [(-a, b) for a, b in p]), (lambda p: list(p))
     jitter = lambda: rng.uniform(-0.0012, 0.0012)
     strokes = {name: [] for name in WRINKLES}
     for k in range(int(rng.integers(3, 5))):
@@ -147,8 +146,8 @@ def _wrinkles(rng):
         strokes["chin"].append([(side * 0.0255, 0.6265), (side * 0.030, 0.619), (side * 0.0315, 0.611)])
     strokes["chin"].append([(-0.012, 0.6115), (0, 0.6095), (0.012, 0.6115)])
     fold = [(0.0155, 0.6605), (0.0225, 0.654), (0.0285, 0.644), (0.0320, 0.632), (0.0335, 0.622)]
-    strokes["nasolabial-left"].append(right(fold))
-    strokes["nasolabial-right"].append(left(fold))
+    strokes["nasolabial-left"].append(fold)
+    strokes["nasolabial-right"].append([(-a, b) for a, b in fold])
     return [_relief(strokes[name], 2.6 if "naso" in name else 1.7) for name in WRINKLES]
 
 
