@@ -131,10 +131,11 @@ fn what_is_written_is_readable_at_any_time_and_counted() {
     for buffer in story().take(30) {
         h.push(buffer).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.is_empty() || text.ends_with('\n'));
-        lines(&text);
+        // A reader may look in the middle of a write; what has its line's end is whole.
+        lines(&text[..text.rfind('\n').map_or(0, |end| end + 1)]);
     }
     h.push_event(gst::event::Eos::new());
+    assert!(std::fs::read_to_string(&path).unwrap().ends_with('\n'));
     let stats: gst::Structure = element.property("stats");
     let size = std::fs::metadata(&path).unwrap().len();
     for (name, value) in
