@@ -50,7 +50,7 @@ struct State {
     session: Option<Session>,
     seq: u64,
     last: Option<Ns>,
-    /// Settings changed since the session took them over.
+    /// A frame that could not be read is reported once.
     bad_frame_reported: bool,
 }
 
