@@ -206,7 +206,7 @@ impl BaseTransformImpl for DferBase {
         let settings = lock(&self.settings).clone();
 
         let rois = match settings.face_source {
-            FaceSource::Auto | FaceSource::Upstream => self.upstream_faces(buf),
+            FaceSource::Auto | FaceSource::Upstream => meta::faces(buf),
             FaceSource::Detector | FaceSource::Frame => Vec::new(),
         };
         let analysis = self.analyse(state, &settings, t, buf, &info, &rois);
@@ -304,11 +304,6 @@ impl DferBase {
         }
         state.last = Some(t);
         t
-    }
-
-    fn upstream_faces(&self, buf: &gst::BufferRef) -> Vec<RoiFace> {
-        // Regions that another dfer element made are not a detector's.
-        meta::faces(buf)
     }
 
     /// `None` for a frame that cannot be read: it passes as it is, without results.
