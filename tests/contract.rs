@@ -203,6 +203,11 @@ fn values_out_of_range() {
         ),
         (
             "min-agreement = 0.6",
+            "agreement-temperature = 0.0\nmin-agreement = 0.6",
+            "[calibration] agreement-temperature: 0 is not from 0.01 to 100",
+        ),
+        (
+            "min-agreement = 0.6",
             "min-agreement = 1.5",
             "[calibration] min-agreement: 1.5 is not from 0 to 1",
         ),

@@ -284,7 +284,7 @@ pub fn decide(
         }
     }
     let answers = network.answer(&looks)?;
-    let all = Consensus::of(&answers, &spec.classes, spec.temperature);
+    let all = Consensus::of(&answers, &spec.classes, spec.temperature, spec.agreement_temperature);
     Ok(Verdict {
         t: window.end,
         start: window.start,

@@ -37,12 +37,21 @@ pub struct Consensus {
 }
 
 impl Consensus {
-    /// `answers` of at least one clip; `classes` in the order of the logits.
-    pub fn of(answers: &[ClipAnswer], classes: &[Arc<str>], temperature: f32) -> Self {
-        let soft = |pick: &dyn Fn(&ClipAnswer) -> Option<&Vec<f32>>| -> Vec<Vec<f32>> {
-            answers.iter().filter_map(pick).map(|l| agreement::softmax(l, temperature)).collect()
+    /// `answers` of at least one clip; `classes` in the order of the logits. Probabilities are taken
+    /// at `temperature`, agreement at a sharper one: see `ExpressionSpec`.
+    pub fn of(
+        answers: &[ClipAnswer],
+        classes: &[Arc<str>],
+        temperature: f32,
+        agreement_temperature: f32,
+    ) -> Self {
+        let at = |temperature: f32, pick: &dyn Fn(&ClipAnswer) -> Option<&Vec<f32>>| {
+            let clips = answers.iter().filter_map(pick);
+            clips.map(|l| agreement::softmax(l, temperature)).collect::<Vec<_>>()
         };
+        let soft = |pick: &dyn Fn(&ClipAnswer) -> Option<&Vec<f32>>| at(temperature, pick);
         let fused = soft(&|a| Some(&a.fused));
+        let compared = at(agreement_temperature, &|a| Some(&a.fused));
         let mean = agreement::mean(&fused);
         let winner = agreement::argmax(&mean);
         let stream = |distributions: Vec<Vec<f32>>| {
@@ -53,7 +62,7 @@ impl Consensus {
         };
         Self {
             votes: fused.iter().filter(|d| agreement::argmax(d) == winner).count() as u32,
-            agreement: agreement::agreement(&fused),
+            agreement: agreement::agreement(&compared),
             streams: Streams {
                 short: stream(soft(&|a| a.short.as_ref())),
                 long: stream(soft(&|a| a.long.as_ref())),
@@ -246,12 +255,22 @@ mod tests {
             |a: f32, b: f32| ClipAnswer { fused: vec![a, b], long: None, short: Some(vec![b, a]) };
         let classes = ["happy".into(), "sad".into()];
         let big = 50.0;
-        let all =
-            Consensus::of(&[answer(big, 0.0), answer(big, 0.0), answer(0.0, big)], &classes, 1.0);
+        let clips = [answer(big, 0.0), answer(big, 0.0), answer(0.0, big)];
+        let all = Consensus::of(&clips, &classes, 1.0, 1.0);
         assert_eq!(all.votes, 2);
         assert!((all.agreement - 1.0 / 3.0).abs() < 1e-5);
         assert!((all.probabilities.get("happy").unwrap() - 2.0 / 3.0).abs() < 1e-5);
         assert_eq!(all.streams.long, None);
         assert_eq!(&*all.streams.short.unwrap().label, "sad");
+    }
+
+    #[test]
+    fn agreement_has_a_temperature_of_its_own() {
+        let clip = |a: f32| ClipAnswer { fused: vec![a, 0.0], long: None, short: None };
+        let classes = ["happy".into(), "sad".into()];
+        let of = |sharp| Consensus::of(&[clip(1.0), clip(-1.0)], &classes, 2.0, sharp);
+        let (soft, sharp) = (of(2.0), of(0.01));
+        assert_eq!(soft.probabilities, sharp.probabilities);
+        assert!(soft.agreement > 0.9 && sharp.agreement < 1e-5);
     }
 }

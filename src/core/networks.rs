@@ -79,6 +79,9 @@ pub struct ExpressionSpec {
     pub sampling: SamplingSpec,
     /// Logits are divided by this before the soft-max.
     pub temperature: f32,
+    /// As `temperature`, for the distributions that [agreement](super::agreement) compares. Sharper than
+    /// calibrated probabilities are: flat distributions agree whatever they say.
+    pub agreement_temperature: f32,
     /// Agreement under which a result is `uncertain`, 0 to 1.
     pub min_agreement: f32,
     /// Probability under which a result is `uncertain`, 0 to 1.

@@ -245,10 +245,15 @@ impl<Layout> Face<'_, Layout> {
         let normal = checks.normal(channels, &self.input.mean, &self.input.std);
         let calibration = calibration.unwrap_or(Calibration {
             temperature: 1.0,
+            agreement_temperature: None,
             min_agreement: 0.6,
             min_confidence: 0.4,
         });
         checks.within("[calibration] temperature", calibration.temperature, 0.01..=100.0);
+        let sharp = calibration.agreement_temperature.unwrap_or(calibration.temperature);
+        if let Some(t) = calibration.agreement_temperature {
+            checks.within("[calibration] agreement-temperature", t, 0.01..=100.0);
+        }
         checks.within("[calibration] min-agreement", calibration.min_agreement, 0.0..=1.0);
         checks.within("[calibration] min-confidence", calibration.min_confidence, 0.0..=1.0);
         let spec = ExpressionSpec {
@@ -259,6 +264,7 @@ impl<Layout> Face<'_, Layout> {
             crop: crop.map_or_else(CropSpec::upright, |crop| crop.check(checks)),
             sampling: self.sampling.check(checks),
             temperature: calibration.temperature,
+            agreement_temperature: sharp,
             min_agreement: calibration.min_agreement,
             min_confidence: calibration.min_confidence,
         };

@@ -90,6 +90,7 @@ impl<F: Fn(Ns, f32) -> usize + Send + Sync> ScriptedNetwork<F> {
                 detail: 4,
             },
             temperature: 1.0,
+            agreement_temperature: 1.0,
             min_agreement: 0.6,
             min_confidence: 0.4,
         };

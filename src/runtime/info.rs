@@ -69,6 +69,7 @@ pub struct SamplingInfo {
 #[serde(rename_all = "kebab-case")]
 pub struct CalibrationInfo {
     pub temperature: f32,
+    pub agreement_temperature: f32,
     pub min_agreement: f32,
     pub min_confidence: f32,
 }
@@ -123,6 +124,7 @@ impl ModelInfo {
         self.sampling = Some(SamplingInfo { rate, window, synopsis, moments, detail });
         self.calibration = Some(CalibrationInfo {
             temperature: spec.temperature,
+            agreement_temperature: spec.agreement_temperature,
             min_agreement: spec.min_agreement,
             min_confidence: spec.min_confidence,
         });

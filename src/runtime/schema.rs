@@ -166,6 +166,8 @@ pub struct ClipSampling {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Calibration {
     pub temperature: f32,
+    /// `temperature` where it is not given.
+    pub agreement_temperature: Option<f32>,
     pub min_agreement: f32,
     pub min_confidence: f32,
 }

@@ -76,8 +76,8 @@ fn describe(info: &ModelInfo) -> String {
     }
     if let Some(c) = &info.calibration {
         lines.push(format!(
-            "  calibration  temperature {}, a label needs agreement {} and probability {}",
-            c.temperature, c.min_agreement, c.min_confidence
+            "  calibration  temperature {} ({} for agreement), a label needs agreement {} and probability {}",
+            c.temperature, c.agreement_temperature, c.min_agreement, c.min_confidence
         ));
     }
     if let Some(threshold) = info.score_threshold {
