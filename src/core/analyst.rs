@@ -15,6 +15,7 @@ use super::error::Error;
 use super::history::History;
 use super::networks::{Clip, Detection, ExpressionNetwork, FaceDetector};
 use super::pixels::{Affine, Outside, Picture};
+use super::refine::refine;
 use super::sampling::{self, Span};
 use super::types::{Ns, Rect, SECOND, slot};
 
@@ -104,8 +105,6 @@ struct Face {
 
 /// Faces remembered at most; the one not looked at for longest goes first.
 const MOST_FACES: usize = 64;
-/// A face that is followed is believed at this part of the score that a new one needs.
-const FOLLOW: f32 = 0.6;
 /// Side of the patch in sides of the crop: a track window around a crop that is not enlarged.
 const PATCH: f32 = 2.5;
 
@@ -139,14 +138,19 @@ impl Analyst {
         };
         let threshold = detector.spec().score_threshold;
         let faces = self.timed(Stage::Detect, || detector.detect(picture, threshold))?;
-        Ok(Outcome::Faces { t, faces: faces.into_iter().map(|f| to_frame(&f, map)).collect() })
+        Ok(Outcome::Faces { t, faces: faces.iter().map(|f| f.mapped(map)).collect() })
     }
 
     fn look(&mut self, t: Ns, track: u64, picture: Picture, cut: &Cut) -> Result<Look, Error> {
         let (crop, found, score, height) = match cut {
             Cut::Crop => (picture, None, 1.0, f32::INFINITY),
             Cut::Patch { map, face, must_find } => {
-                let found = self.refine(&picture, map, face)?;
+                let found = match self.networks.detector.clone() {
+                    Some(detector) => {
+                        self.timed(Stage::Refine, || refine(&*detector, &picture, map, face))?
+                    }
+                    None => None,
+                };
                 if found.is_none() && *must_find {
                     return Ok(Look {
                         track,
@@ -186,28 +190,6 @@ impl Analyst {
                 None
             };
         Ok(Look { track, t, found, missed, quality, verdict })
-    }
-
-    /// The face again, and its landmarks, in a window around where it is expected.
-    fn refine(
-        &mut self,
-        patch: &Picture,
-        map: &Affine,
-        face: &Rect,
-    ) -> Result<Option<Detection>, Error> {
-        let Some(detector) = self.networks.detector.clone() else { return Ok(None) };
-        let spec = detector.spec();
-        let (side, channels, threshold) = (spec.track_size, spec.channels, spec.score_threshold);
-        let to_frame_map = crop::track_window(face, side);
-        let window =
-            patch.sample(&to_frame_map.then(&map.inverse()), side, side, channels, Outside::Edge);
-        let found = self.timed(Stage::Refine, || detector.detect(&window, threshold * FOLLOW))?;
-        let near = |d: &Detection| d.score * d.rect.iou(face);
-        Ok(found
-            .iter()
-            .map(|f| to_frame(f, &to_frame_map))
-            .filter(|d| d.rect.iou(face) > 0.15)
-            .max_by(|a, b| near(a).total_cmp(&near(b))))
     }
 
     fn crop(
@@ -296,14 +278,6 @@ pub fn decide(
         streams: all.streams,
         key_times,
     })
-}
-
-fn to_frame(d: &Detection, map: &Affine) -> Detection {
-    Detection {
-        rect: map.apply_rect(&d.rect),
-        landmarks: map.apply_all(&d.landmarks),
-        score: d.score,
-    }
 }
 
 /// The weakest of: the detector's score, the size in the frame (full from 36 pixels up), the

@@ -10,7 +10,7 @@ use super::types::{Landmarks, Point, Rect};
 /// Values of `geometry` for each cell: centre, size, five landmarks.
 pub const GEOMETRY: usize = 14;
 
-/// More faces than any frame shows; bounds the time of [`suppress`] on noise.
+/// More faces than any frame shows; bounds the time of [`merge`] on noise.
 const MOST: usize = 512;
 
 /// The answer of a detector at one stride.
@@ -48,16 +48,56 @@ impl Maps<'_> {
     }
 }
 
-/// Best first, each face once: of two boxes that overlap by more than `max_iou` the better stays.
-pub fn suppress(mut found: Vec<Detection>, max_iou: f32) -> Vec<Detection> {
+/// Each face once, best first. Cells whose boxes overlap the best cell's by more than `max_iou` see
+/// the same face: box and landmarks are the mean of all of them, weighted by score, which moves far
+/// less from frame to frame than the best cell alone (BlazeFace, arXiv 1907.05047). A face scores
+/// what its best cell does, `min_score` at least; cells below that only have a say.
+pub fn merge(mut found: Vec<Detection>, max_iou: f32, min_score: f32) -> Vec<Detection> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Detection> = Vec::new();
-    for candidate in found.into_iter().take(MOST) {
-        if kept.iter().all(|k| k.rect.iou(&candidate.rect) <= max_iou) {
-            kept.push(candidate);
+    let mut faces: Vec<Group> = Vec::new();
+    for cell in found.into_iter().take(MOST) {
+        match faces.iter_mut().find(|face| face.best.rect.iou(&cell.rect) > max_iou) {
+            Some(face) => face.add(&cell),
+            None if cell.score >= min_score => faces.push(Group::new(cell)),
+            None => {}
         }
     }
-    kept
+    faces.into_iter().map(|face| face.mean()).collect()
+}
+
+/// Cells that see one face.
+struct Group {
+    best: Detection,
+    weight: f32,
+    /// Weighted sums of x, y, width and height, and of the landmarks.
+    rect: [f32; 4],
+    landmarks: Landmarks,
+}
+
+impl Group {
+    fn new(best: Detection) -> Self {
+        let mut group =
+            Self { best, weight: 0.0, rect: [0.0; 4], landmarks: [Point::default(); 5] };
+        group.add(&best);
+        group
+    }
+
+    fn add(&mut self, cell: &Detection) {
+        let Rect { x, y, w, h } = cell.rect;
+        self.weight += cell.score;
+        for (sum, value) in self.rect.iter_mut().zip([x, y, w, h]) {
+            *sum += cell.score * value;
+        }
+        for (sum, p) in self.landmarks.iter_mut().zip(&cell.landmarks) {
+            (sum.x, sum.y) = (sum.x + cell.score * p.x, sum.y + cell.score * p.y);
+        }
+    }
+
+    fn mean(self) -> Detection {
+        let [x, y, w, h] = self.rect.map(|sum| sum / self.weight);
+        let landmarks = self.landmarks.map(|p| Point::new(p.x / self.weight, p.y / self.weight));
+        Detection { rect: Rect::new(x, y, w, h), landmarks, score: self.best.score }
+    }
 }
 
 #[cfg(test)]
@@ -104,16 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_overlapping_boxes_stays() {
-        let kept =
-            suppress(vec![face(0.0, 0.6), face(1.0, 0.9), face(50.0, 0.7), face(9.0, 0.5)], 0.4);
-        let scores: Vec<f32> = kept.iter().map(|d| d.score).collect();
+    fn overlapping_cells_are_one_face_and_all_have_a_say() {
+        let cells = vec![face(0.0, 0.6), face(1.0, 0.9), face(50.0, 0.7), face(9.0, 0.5)];
+        let faces = merge(cells, 0.4, 0.5);
+        let scores: Vec<f32> = faces.iter().map(|d| d.score).collect();
         assert_eq!(scores, [0.9, 0.7, 0.5]);
+        // (0.9 · 1 + 0.6 · 0) / 1.5, and the landmarks with it.
+        assert!((faces[0].rect.x - 0.6).abs() < 1e-6 && (faces[0].rect.w - 10.0).abs() < 1e-5);
+        assert!((faces[0].landmarks[4].x - 5.6).abs() < 1e-5, "{:?}", faces[0]);
+    }
+
+    #[test]
+    fn weak_cells_have_a_say_but_are_no_faces() {
+        let faces = merge(vec![face(0.0, 0.6), face(2.0, 0.3), face(80.0, 0.3)], 0.4, 0.5);
+        assert_eq!(faces.len(), 1);
+        assert!((faces[0].rect.x - 2.0 / 3.0).abs() < 1e-6, "{:?}", faces[0]);
     }
 
     #[test]
     fn noise_is_bounded() {
         let many = (0..5000).map(|k| face(k as f32 * 20.0, 0.5)).collect();
-        assert_eq!(suppress(many, 0.4).len(), MOST);
+        assert_eq!(merge(many, 0.4, 0.5).len(), MOST);
     }
 }

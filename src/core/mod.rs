@@ -18,6 +18,7 @@ pub mod history;
 pub mod networks;
 pub mod pixels;
 pub mod record;
+pub mod refine;
 pub mod result;
 pub mod sampling;
 pub mod scene;

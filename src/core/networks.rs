@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::error::Error;
-use super::pixels::{Channels, Picture};
+use super::pixels::{Affine, Channels, Picture};
 use super::types::{Landmarks, Ns, Point, Rect};
 
 /// A face as a detector sees it, in pixels of the picture it was given.
@@ -16,6 +16,35 @@ pub struct Detection {
     pub landmarks: Landmarks,
     /// Probability of being a face, 0 to 1.
     pub score: f32,
+}
+
+impl Detection {
+    /// In the coordinates that `map` leads to.
+    pub fn mapped(&self, map: &Affine) -> Self {
+        let (rect, landmarks) = (map.apply_rect(&self.rect), map.apply_all(&self.landmarks));
+        Self { rect, landmarks, score: self.score }
+    }
+
+    /// In the mirror image of a picture of that width: left and right change places.
+    pub fn mirrored(&self, width: f32) -> Self {
+        let [eye_left, eye_right, nose, mouth_left, mouth_right] =
+            self.landmarks.map(|p| Point::new(width - p.x, p.y));
+        let rect = Rect { x: width - self.rect.x - self.rect.w, ..self.rect };
+        let landmarks = [eye_right, eye_left, nose, mouth_right, mouth_left];
+        Self { rect, landmarks, score: self.score }
+    }
+
+    /// Half way between two views of a face.
+    pub fn mean(&self, other: &Self) -> Self {
+        let (a, b) = (&self.rect, &other.rect);
+        let half = |a: f32, b: f32| (a + b) / 2.0;
+        let rect = Rect::new(half(a.x, b.x), half(a.y, b.y), half(a.w, b.w), half(a.h, b.h));
+        let landmarks = std::array::from_fn(|k| {
+            let (p, q) = (self.landmarks[k], other.landmarks[k]);
+            Point::new(half(p.x, q.x), half(p.y, q.y))
+        });
+        Self { rect, landmarks, score: half(self.score, other.score) }
+    }
 }
 
 /// What a face detector wants to be given.

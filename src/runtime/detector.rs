@@ -9,12 +9,14 @@ use super::graph::{Backend, Network};
 use super::package::Package;
 use super::pixels::Normal;
 use crate::core::Error;
-use crate::core::detection::{GEOMETRY, Maps, suppress};
+use crate::core::detection::{GEOMETRY, Maps, merge};
 use crate::core::networks::{Detection, DetectorSpec, FaceDetector};
 use crate::core::pixels::Picture;
 
 /// Boxes that overlap by more are one face.
 const MAX_IOU: f32 = 0.4;
+/// A cell has a say in where a face lies at this part of the score that a face needs.
+const VOTE: f32 = 0.5;
 
 /// A detector with its graph loaded twice: for whole frames and for the window around one face.
 pub struct Detector {
@@ -94,8 +96,8 @@ impl FaceDetector for Detector {
                 score: score.slice(ndarray::s![0, 0, .., ..]),
                 geometry: geometry.slice(ndarray::s![0, .., .., ..]),
             }
-            .decode(min_score, &mut found);
+            .decode(min_score * VOTE, &mut found);
         }
-        Ok(suppress(found, MAX_IOU))
+        Ok(merge(found, MAX_IOU, min_score))
     }
 }

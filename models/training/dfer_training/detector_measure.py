@@ -12,6 +12,8 @@ from . import common, facedet
 from .detector_loss import decode
 
 MEAN, STD = 127.5, 64.0
+# A cell has a say in where a face lies at this part of the score that a face needs.
+VOTE = 0.5
 SCORES = tuple(round(0.05 * i, 2) for i in range(2, 20))
 
 
@@ -22,13 +24,22 @@ def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return inter / np.maximum(area(box) + area(boxes) - inter, 1e-6)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, limit: float = 0.4) -> list[int]:
-    """Greedy non-maximum suppression; indices of what stays, best first."""
-    order, keep = np.argsort(-scores), []
-    while len(order):
-        keep.append(int(order[0]))
-        order = order[1:][iou(boxes[order[0]], boxes[order[1:]]) <= limit]
-    return keep
+def merge(boxes: np.ndarray, marks: np.ndarray, scores: np.ndarray, least: float, limit: float = 0.4) -> tuple:
+    """Each face once, best first: boxes [n, 4], landmarks [n, 5, 2], scores [n] of faces that score `least`.
+
+    Cells that overlap a face's best cell by more than `limit` are averaged, weighted by score (BlazeFace, arXiv
+    1907.05047): the mean moves far less from picture to picture than the best cell alone.
+    """
+    free, out = np.argsort(-scores, kind="stable"), []
+    while len(free) and scores[free[0]] >= least:
+        one = iou(boxes[free[0]], boxes[free]) > limit
+        one[0] = True
+        cells, weight = free[one], scores[free[one]] / scores[free[one]].sum()
+        out.append((weight @ boxes[cells], np.tensordot(weight, marks[cells], 1), scores[free[0]]))
+        free = free[~one]
+    if not out:
+        return np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0)
+    return tuple(np.stack(column) for column in zip(*out))
 
 
 @torch.no_grad()
@@ -39,10 +50,8 @@ def detect(network, images: np.ndarray, device, least: float = 0.1) -> list[tupl
     scores, out = logits.sigmoid().cpu().numpy(), []
     boxes, marks = boxes.cpu().numpy(), marks.cpu().numpy()
     for s, b, m in zip(scores, boxes, marks):
-        some = s >= least
-        s, b, m = s[some], b[some], m[some]
-        keep = suppress(b, s)
-        out.append((b[keep], m[keep], s[keep]))
+        some = s >= VOTE * least
+        out.append(merge(b[some], m[some], s[some], least))
     return out
 
 

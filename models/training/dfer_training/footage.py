@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Frame by frame over a video, in the runtime's way: detect, refine in a tracking window, align, encode."""
+"""Frame by frame over a video, in the runtime's way: detect, follow in a tracking window, align, encode."""
 
 import subprocess
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 
 from . import crop, metrics
 from .common import need
+from .facedet import MIRRORED
 
 DETECT = (192, 320)
 TRACK = 96
@@ -48,6 +49,12 @@ def window(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([crop.draw(np.ascontiguousarray(image[..., c]), m, TRACK) for c in range(3)], -1), m * TRACK
 
 
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    inter = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(inter / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter))
+
+
 class Chain:
     """Detector and encoder as functions, whatever runs them: `detect(image, least)` -> (boxes, landmarks, scores) of one
     RGB picture, `encode(crops [n, S, S] uint8)` -> logits [n, 7]."""
@@ -56,28 +63,39 @@ class Chain:
         self.detect, self.encode, self.size, self.threshold = detect, encode, size, threshold
         self.template, self.place = np.asarray(template), np.asarray(place)
 
-    def face(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """The largest face of a picture: box, landmarks (pixels) and score; refined once in its tracking window."""
+    def find(self, image: np.ndarray) -> np.ndarray | None:
+        """The box of the largest face of a picture, in pixels."""
         small, scale = letterbox(image)
-        boxes, marks, scores = self.detect(small, self.threshold)
-        if not len(boxes):
-            return None
-        k = int((boxes[:, 3] - boxes[:, 1]).argmax())
-        box, mark, score = boxes[k] / scale, marks[k] / scale, float(scores[k])
+        boxes, _, _ = self.detect(small, self.threshold)
+        return boxes[int((boxes[:, 3] - boxes[:, 1]).argmax())] / scale if len(boxes) else None
+
+    def follow(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """The face that is expected at `box`: box, landmarks (pixels), score. Seen twice, as it is and mirrored."""
         view, m = window(image, box)
-        inner, points, _ = self.detect(view, 0.3)
-        if len(inner):
-            j = int(np.abs(inner[:, :2] + inner[:, 2:] - TRACK).sum(1).argmin())
-            back = lambda p: (p - m[:, 2]) / m[0, 0]
-            box, mark = back(inner[j].reshape(2, 2)).reshape(4), back(points[j])
-        return box, mark, score
+        back = lambda p: (p - m[:, 2]) / m[0, 0]
+        seen = []
+        for mirrored in (False, True):
+            boxes, marks, scores = self.detect(np.ascontiguousarray(view[:, ::-1]) if mirrored else view, 0.6 * self.threshold)
+            if mirrored:
+                boxes = np.array([TRACK, 0, TRACK, 0]) + boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1])
+                marks = (np.array([TRACK, 0]) + marks * np.array([-1, 1]))[:, MIRRORED]
+            found = [(back(b.reshape(2, 2)).reshape(4), back(p), float(s)) for b, p, s in zip(boxes, marks, scores)]
+            near = [f for f in found if overlap(f[0], box) > 0.15]
+            if near:
+                seen.append(max(near, key=lambda f: f[2] * overlap(f[0], box)))
+        if len(seen) == 2 and overlap(seen[0][0], seen[1][0]) > 0.5:
+            return tuple((a + b) / 2 for a, b in zip(*seen))
+        return max(seen, key=lambda f: f[2] * overlap(f[0], box), default=None)
 
     def video(self, path: Path) -> list[dict]:
         """One row a frame: time, and for a face its box, score and probabilities [7]."""
-        rows = []
+        rows, box = [], None
         for image, time in frames(path):
             row = {"time": time}
-            if (found := self.face(image)) is not None:
+            box = self.find(image) if box is None else box
+            found = None if box is None else self.follow(image, box)
+            box = None if found is None else found[0]
+            if found is not None:
                 grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
                 picture = crop.aligned(grey, found[1], self.template, self.size)
                 row |= {"box": found[0], "landmarks": found[1], "score": found[2], "crop": picture}

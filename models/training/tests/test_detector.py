@@ -7,7 +7,7 @@ import torch
 
 from dfer_training import common, detector, facedet, graph
 from dfer_training.detector_loss import assign, cells, decode, loss, overlap
-from dfer_training.detector_measure import measure, neither, suppress
+from dfer_training.detector_measure import measure, merge, neither
 from dfer_training.nets import Detector, multiply_adds
 
 
@@ -83,9 +83,13 @@ def test_overlap_against_hand_made_values():
     assert torch.allclose(overlap(a, b), torch.tensor([1 / 3, 0.0, 1.0]))
 
 
-def test_suppression_keeps_the_best_of_a_heap():
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [30, 30, 40, 40]], np.float32)
-    assert suppress(boxes, np.array([0.6, 0.9, 0.7])) == [1, 2]
+def test_a_heap_is_one_face_and_every_cell_has_a_say():
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [30, 30, 40, 40], [60, 0, 70, 10]], np.float32)
+    marks = np.repeat(boxes[:, None, :2], 5, 1)
+    found, points, scores = merge(boxes, marks, np.array([0.6, 0.9, 0.7, 0.3]), 0.5)
+    assert scores.tolist() == [0.9, 0.7]
+    assert np.allclose(found[0], [0.6, 0, 10.6, 10]) and np.allclose(points[0], [0.6, 0])
+    assert len(merge(boxes, marks, np.full(4, 0.2), 0.5)[0]) == 0
 
 
 def test_measuring_counts_hits_false_alarms_and_neither():

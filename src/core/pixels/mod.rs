@@ -122,6 +122,16 @@ impl Picture {
         }
     }
 
+    /// Left and right changed places.
+    pub fn mirrored(&self) -> Self {
+        let mut data = Vec::with_capacity(self.data.len());
+        let channels = self.channels.count();
+        for row in self.data.chunks_exact((self.width * channels).max(1)) {
+            data.extend(row.chunks_exact(channels).rev().flatten());
+        }
+        Self { data, ..*self }
+    }
+
     /// The same picture as luma.
     pub fn to_gray(&self) -> Self {
         match self.channels {
