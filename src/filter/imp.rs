@@ -14,6 +14,7 @@ use super::settings::{self, Settings};
 use super::stats::Stats;
 use super::{FaceSource, Mode, errors, frame};
 use crate::core::analyst::Networks;
+use crate::core::engine::{self, EngineSettings};
 use crate::core::types::SECOND;
 use crate::core::{Error, Ns, Rect};
 use crate::meta::{self, Face, FrameResults, RoiFace};
@@ -90,8 +91,8 @@ impl ObjectImpl for DferBase {
             all.push(
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
-                    .blurb("Since the last start: mode; counts of frames, faces (in the newest frame), ignored-faces, \
-                            detected, encoded, decided, dropped; per stage the median and 95th percentile in nanoseconds")
+                    .blurb("Since the last start: mode; counts of frames, detected, encoded, decided, dropped; faces and \
+                            ignored-faces of the newest frame; per stage the median and 95th percentile in nanoseconds")
                     .read_only()
                     .build(),
             );
@@ -203,13 +204,15 @@ impl BaseTransformImpl for DferBase {
         let seq = state.seq;
         state.seq += 1;
         let t = self.time(state, buf, &info);
-        let settings = lock(&self.settings).clone();
-
-        let rois = match settings.face_source {
-            FaceSource::Auto | FaceSource::Upstream => meta::faces(buf),
-            FaceSource::Detector | FaceSource::Frame => Vec::new(),
+        let (engine, post_messages) = {
+            let settings = lock(&self.settings);
+            (settings.engine(state.networks.expression.spec()), settings.post_messages)
         };
-        let analysis = self.analyse(state, &settings, t, buf, &info, &rois);
+        let rois = match engine.source {
+            engine::FaceSource::Auto | engine::FaceSource::Upstream => meta::faces(buf),
+            engine::FaceSource::Detector | engine::FaceSource::Frame => Vec::new(),
+        };
+        let analysis = self.analyse(state, engine, t, buf, &info, &rois);
         drop(guard);
         let analysis = match analysis {
             Ok(Some(analysis)) => analysis,
@@ -221,7 +224,7 @@ impl BaseTransformImpl for DferBase {
         };
         self.count(&analysis);
         let stream = self.obj().name().to_string();
-        if settings.post_messages {
+        if post_messages {
             self.announce(&stream, seq, buf, &info, &analysis);
         }
         let faces = analysis
@@ -310,13 +313,12 @@ impl DferBase {
     fn analyse(
         &self,
         state: &mut State,
-        settings: &Settings,
+        engine: EngineSettings,
         t: Ns,
         buf: &gst::BufferRef,
         info: &gst_video::VideoInfo,
         rois: &[RoiFace],
     ) -> Result<Option<Analysis>, Error> {
-        let engine = settings.engine(state.networks.expression.spec());
         if state.session.is_none() {
             let live = self.is_live(self.upstream_is_live());
             lock(&self.stats).mode = if live { "live" } else { "sync" };
@@ -328,7 +330,8 @@ impl DferBase {
             );
             let name = self.obj().name();
             let networks = state.networks.clone();
-            state.session = Some(Session::new(&name, live, networks, engine, settings.clip())?);
+            let clips = lock(&self.settings).clip();
+            state.session = Some(Session::new(&name, live, networks, engine, clips)?);
         }
         let Some(session) = &mut state.session else { return Ok(None) };
         session.set_settings(engine);
@@ -357,7 +360,7 @@ impl DferBase {
         let mut stats = lock(&self.stats);
         stats.frames += 1;
         stats.faces = analysis.faces.len() as u64;
-        stats.ignored += analysis.ignored as u64;
+        stats.ignored = analysis.ignored as u64;
         stats.dropped += analysis.dropped;
         stats.spent(&analysis.spent);
     }
