@@ -68,3 +68,13 @@ def verdicts(p: np.ndarray, labels: np.ndarray, threshold: float | None = None):
     agrees = together >= threshold
     right = mean.argmax(1) == labels
     return np.where(~agrees, HARD, np.where(right, CLEAN, NOISY)), agreement(p), threshold
+
+
+def revise(p: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What samples are to be taught after their clips answered p [N, K, C]: targets [N, C] and weights [N].
+
+    Clean samples as they are; hard ones stronger; noisy ones weaker, and with the clips' own answer as target.
+    """
+    verdict = verdicts(p, labels)[0]
+    noisy = verdict == NOISY
+    return (np.where(noisy[:, None], p.mean(1), targets), np.where(verdict == HARD, 1.3, np.where(noisy, 0.7, 1.0)))

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from .nets import ConvBN, Detector, Encoder, Residual
+from .nets import ConvBN, Detector, Encoder, MirrorConvBN, MirrorResidual
 
 OPSET = 17
 
@@ -45,7 +45,8 @@ class Graph:
         return self.node("Conv", [x, self.constant(w.float().numpy()), self.constant(b.float().numpy(), "b")], output,
                          kernel_shape=[k, k], pads=[p] * 4, strides=list(conv.stride))
 
-    def conv_bn(self, x: str, block: ConvBN) -> str:
+    def conv_bn(self, x: str, block: ConvBN | MirrorConvBN) -> str:
+        block = block.plain() if isinstance(block, MirrorConvBN) else block
         x = self.conv(x, block[0], block[1])
         return self.node("Relu", [x]) if len(block) > 2 else x
 
@@ -59,10 +60,17 @@ class Graph:
         return self.node("Resize", [x, "", scales], mode="nearest", nearest_mode="floor",
                          coordinate_transformation_mode="asymmetric")
 
-    def residual(self, x: str, block: Residual) -> str:
+    def residual(self, x: str, block: MirrorResidual) -> str:
+        if block.half:
+            x = self.node("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
         y = self.conv_bn(self.conv_bn(x, block.body[0]), block.body[1])
         short = x if isinstance(block.short, nn.Identity) else self.conv_bn(x, block.short)
         return self.add(short, y, relu=True)
+
+    def halves(self, x: str, width: int) -> list[str]:
+        """[1, width] -> its two halves."""
+        cut = lambda low, high: [self.constant(np.array([v], np.int64), "i") for v in (low, high, 1)]
+        return [self.node("Slice", [x, *cut(a, b)]) for a, b in ((0, width // 2), (width // 2, width))]
 
     def linear(self, x: str, layer: nn.Linear, output: str | None = None) -> str:
         w, b = layer.weight.detach().float().numpy(), layer.bias.detach().float().numpy()
@@ -108,12 +116,11 @@ def detector(network: Detector) -> onnx.ModelProto:
 def encoder(network: Encoder, size: int) -> onnx.ModelProto:
     """`face` [1, 1, size, size] -> `embedding` [1, D] and `logits` [1, 7]."""
     g, n = Graph(), network.eval()
-    x = "face"
-    for block in n.stem:
-        x = g.conv_bn(x, block)
+    x = g.conv_bn("face", n.stem)
     for block in n.blocks:
         x = g.residual(x, block)
-    x = g.node("GlobalAveragePool", [x])
-    g.node("Flatten", [x], "embedding", axis=1)
+    x = g.node("Flatten", [g.node("GlobalAveragePool", [x])], axis=1)
+    one, other = g.halves(x, n.width)
+    g.node("Concat", [g.node("Add", [one, other]), g.node("Abs", [g.node("Sub", [one, other])])], "embedding", axis=1)
     g.linear("embedding", n.answer, "logits")
     return g.model("encoder", {"face": [1, 1, size, size]}, {"embedding": [1, n.width], "logits": [1, len(n.answer.bias)]})

@@ -30,6 +30,7 @@ def arguments(argv: list[str]):
     p.add_argument("--rate", type=float, default=1e-3)
     p.add_argument("--decay", type=float, default=0.05)
     p.add_argument("--cap", type=int, default=3000, help="pictures of a class in the bank of real faces")
+    p.add_argument("--revise", type=int, default=200, help="steps between two looks of prediction agreement at the real faces' labels; 0 = never")
     p.add_argument("--rendered", type=float, default=0.3, help="share of SynDFER windows in a batch")
     p.add_argument("--test", action="store_true", help="also measure on the test splits: for a finished head, not for choosing one")
     p.add_argument("--start", type=Path, help="head.pt to go on from, for an encoder that changed a little")
@@ -107,6 +108,8 @@ def fit(args, head, composer, sequences, device, log):
         torch.nn.utils.clip_grad_norm_(head.parameters(), 2.0)
         optimiser.step()
         average.update(head)
+        if args.revise and step + 1 >= 0.4 * args.steps and (step + 1) % args.revise == 0:
+            log(f"prediction agreement at step {step + 1}: {composer.revise(average.network, args.seed + step)}")
         running = float(loss.detach()) if running is None else 0.98 * running + 0.02 * float(loss.detach())
         progress.step(step + 1, f"loss {running:.4f}")
     return average.network
@@ -134,9 +137,7 @@ def export(args, log) -> None:
     shipping.write_reference(args.models / "reference" / "head.json", inputs, expected)
     text = toml.read_text()
     for table, key, value in (
-        ("calibration", "temperature", f"{state['temperature']:.3f}"),
-        ("calibration", "min-agreement", f"{state['gates'][0]:.2f}"),
-        ("calibration", "min-confidence", f"{state['gates'][1]:.2f}"),
+        *(("calibration", name.replace("_", "-"), f"{value:.3f}") for name, value in state["calibration"].items()),
         ("graphs.head", "file", '"head.onnx"'),
         ("graphs.head", "sha256", f'"{shipping.digest(path)}"'),
     ):
@@ -164,12 +165,12 @@ def main(argv: list[str]) -> None:
         head.load_state_dict(common.load_checkpoint(common.need(args.start, "the head to start from"))["head"])
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
-    temperature = head_measure.temperature(head, real)
-    figures, gates = head_measure.figures(head, real, sequences, temperature)
+    calibration = head_measure.calibrate(head, real, sequences)
+    figures = head_measure.figures(head, real, sequences, calibration)
     for line in head_measure.lines(figures):
         log(line)
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
-                                                          "temperature": temperature, "gates": gates})
+                                                          "calibration": vars(calibration)})
     store(args.models / "metrics-head.json", "head", figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
 
 
@@ -190,7 +191,7 @@ def evaluate(args, log) -> dict:
     head.load_state_dict(state["head"])
     real = banks(args, ("valid", "test"), network, key, device, log)
     sequences = syndfer.load(args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
-    figures, _ = head_measure.figures(head, real, sequences, state["temperature"])
+    figures = head_measure.figures(head, real, sequences, head_measure.Calibration(**state["calibration"]))
     for line in head_measure.lines(figures):
         log(line)
     return figures

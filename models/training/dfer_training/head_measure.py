@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 """Figures of the temporal head: accuracy, calibration, and what agreement tells."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 
 from . import CLASSES, agreement, metrics, pseudo, temporal
 
@@ -33,13 +36,13 @@ def mixed_windows(bank: pseudo.Bank, count: int = 6000, seed: int = 13):
 
 
 def rendered_windows(sequences, split: str):
-    """The last 2.56 s (or all) of every sequence of `split`, batches with truth."""
+    """Three windows of 2.56 s (or less) of every sequence of `split`: its beginning, middle and end; batches with truth."""
     rows = sequences.rows(split)
     for start in range(0, len(rows), BATCH):
-        pick = rows[start:start + BATCH]
+        pick = rows[start:start + BATCH].repeat(3)
         length = sequences.length[pick].clamp(max=pseudo.FRAMES)
-        # In the middle of the slack: neither always the end nor the start of the performance.
-        offset = (sequences.length[pick] - length) // 2
+        third = torch.arange(3).repeat_interleave(len(pick) // 3)
+        offset = (sequences.length[pick] - length) * third // 2
         frames, truth, covered = sequences.window(pick, offset, length, pseudo.FRAMES)
         yield frames, length, truth, covered
 
@@ -65,26 +68,59 @@ def distribution(logits: np.ndarray, temperature: float) -> np.ndarray:
     return metrics.softmax(logits.astype(np.float64), temperature)
 
 
-def temperature(head, real: dict, allowed: float = 0.04) -> float:
-    """The sharpest temperature of which the mean of the clips' distributions keeps its ECE on valid within `allowed`, for stills
-    and for composed windows; the one of least ECE when there is none.
+@dataclass
+class Calibration:
+    """What model.toml says under [calibration]: of probabilities, of the distributions whose agreement is measured, and the gates."""
 
-    Sharp clips, because agreement of flat distributions is high whatever they say: it could not tell anything.
-    """
-    mixed = list(mixed_windows(real["valid"], 3000))
-    sets = [(answers(head, frozen_windows(real["valid-stills"])), real["valid-stills"].labels.numpy()), (answers(head, mixed), truths(mixed)[0])]
-    errors = {t: max(metrics.ece(distribution(z, t).mean(1), labels) for z, labels in sets) for t in np.exp(np.linspace(np.log(0.25), np.log(3), 80))}
-    good = [t for t, error in errors.items() if error <= allowed]
-    return float(min(good) if good else min(errors, key=errors.get))
+    temperature: float
+    agreement_temperature: float
+    min_agreement: float = 0.0
+    min_confidence: float = 0.0
+
+    def mean(self, logits: np.ndarray) -> np.ndarray:
+        """Clip logits [N, K, 7] -> probabilities [N, 7]."""
+        return distribution(logits, self.temperature).mean(1)
+
+    def agreement(self, logits: np.ndarray) -> np.ndarray:
+        """Clip logits [N, K, 7] -> agreement [N]."""
+        return agreement.agreement(distribution(logits, self.agreement_temperature))
+
+    def held_back(self, logits: np.ndarray) -> np.ndarray:
+        """[N] bool: the gates keep the label back."""
+        return (self.agreement(logits) < self.min_agreement) | (self.mean(logits).max(1) < self.min_confidence)
 
 
-def judge(p: np.ndarray, labels: np.ndarray) -> dict:
-    """All figures of one set of decisions: p [N, K, 7] calibrated."""
-    mean, agree = p.mean(1), agreement.agreement(p)
+TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(3), 60))
+
+
+def calibrate(head, real: dict, sequences) -> Calibration:
+    """All four numbers, on valid. The temperature: least ECE, the worst of stills, composed windows and SynDFER. That of agreement:
+    the one at which agreement tells right composed windows from wrong ones best (area under the ROC curve); calibrated
+    distributions are flat, and flat distributions agree whatever they say."""
+    mixed = list(mixed_windows(real["valid"], 6000))
+    labels, clear = truths(mixed)
+    logits = answers(head, mixed)
+    sets = [(answers(head, frozen_windows(real["valid-stills"])), real["valid-stills"].labels.numpy()), (logits[clear], labels[clear])]
+    if sequences is not None:
+        windows = list(rendered_windows(sequences, "valid"))
+        truth, judged = truths(windows)
+        sets.append((answers(head, windows)[judged], truth[judged]))
+    soft = min(TEMPERATURES, key=lambda t: max(metrics.ece(distribution(z, t).mean(1), y) for z, y in sets))
+    right = distribution(logits, soft).mean(1).argmax(1) == labels
+    sharp = max(TEMPERATURES, key=lambda t: roc_auc_score(right, agreement.agreement(distribution(logits, t))))
+    out = Calibration(float(soft), float(sharp))
+    out.min_agreement, out.min_confidence = gates(out, logits, labels)
+    return out
+
+
+def judge(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> dict:
+    """All figures of one set of decisions: clip logits [N, K, 7]."""
+    mean, agree = calibration.mean(logits), calibration.agreement(logits)
     right = mean.argmax(1) == labels
+    held = calibration.held_back(logits)
     war, uar = metrics.war_uar(mean.argmax(1), labels)
     bins = []
-    for low, high in ((0, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.01)):
+    for low, high in ((0, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.98), (0.98, 1.01)):
         inside = (agree >= low) & (agree < high)
         bins.append({"from": low, "to": min(high, 1.0), "count": int(inside.sum()), "accuracy": float(right[inside].mean()) if inside.any() else None})
     at = lambda mask: float(right[mask].mean()) if mask.any() else None
@@ -94,6 +130,8 @@ def judge(p: np.ndarray, labels: np.ndarray) -> dict:
         "agreement": float(agree.mean()), "agreement-bins": bins,
         "agreement-tenths": tenths(agree, right),
         "accuracy-from-0.8": at(agree >= 0.8), "accuracy-below-0.6": at(agree < 0.6), "share-below-0.6": float((agree < 0.6).mean()),
+        "abstained": float(held.mean()), "war-answered": at(~held),
+        "agreement-auc": float(roc_auc_score(right, agree)) if 0 < right.sum() < len(right) else None,
         "reliability": metrics.reliability(mean, labels),
     }
 
@@ -104,51 +142,51 @@ def tenths(agree: np.ndarray, right: np.ndarray) -> list[dict]:
     return [{"to": float(agree[part[-1]]), "accuracy": float(right[part].mean())} for part in np.array_split(order, 10) if len(part)]
 
 
-def gates(p: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(min-agreement, min-confidence): the agreement that all but the least agreeing twentieth of the windows reach, and the
-    lowest probability, 0.3 to 0.6 in steps of 0.05, next to which answers are right at least half of the time."""
-    mean, agree = p.mean(1), agreement.agreement(p)
-    right, top = mean.argmax(1) == labels, mean.max(1)
-    confidence = 0.6
-    for c in np.arange(0.3, 0.61, 0.05):
-        near = (top >= c) & (top < c + 0.05)
-        if near.sum() >= 20 and right[near].mean() >= 0.5:
-            confidence = float(c)
-            break
-    return round(float(np.clip(np.quantile(agree, 0.05), 0.5, 0.95)), 2), round(confidence, 2)
+def gates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """(min-agreement, min-confidence): the lowest of each, in steps of 0.05, next to which answers are right at least half of the time."""
+    mean, agree = calibration.mean(logits), calibration.agreement(logits)
+    right = mean.argmax(1) == labels
+
+    def lowest(values: np.ndarray, low: float, high: float) -> float:
+        for least in np.arange(low, high, 0.05):
+            near = (values >= least) & (values < least + 0.05)
+            if near.sum() >= 20 and right[near].mean() >= 0.5:
+                return round(float(least), 2)
+        return high
+
+    return lowest(agree, 0.3, 0.8), lowest(mean.max(1), 0.3, 0.6)
 
 
-def figures(head, real: dict, sequences, t: float) -> tuple[dict, tuple[float, float]]:
-    """Every figure, and the gates chosen on valid."""
+def figures(head, real: dict, sequences, calibration: Calibration) -> dict:
+    """Every figure of the card."""
+    out = {key.replace("_", "-"): value for key, value in vars(calibration).items()}
     mixed = list(mixed_windows(real["valid"]))
     labels, clear = truths(mixed)
-    p = distribution(answers(head, mixed), t)
-    out = {"temperature": t, "valid-mixed": judge(p[clear], labels[clear])}
-    chosen = gates(p, labels)
-    out["gates"] = {"min-agreement": chosen[0], "min-confidence": chosen[1]}
+    out["valid-mixed"] = judge(calibration, answers(head, mixed)[clear], labels[clear])
     splits = [split for split in ("valid", "test") if split in real]
     for split in splits:
         bank = real[f"{split}-stills"]
-        out[f"{split}-stills"] = judge(distribution(answers(head, frozen_windows(bank)), t), bank.labels.numpy())
+        out[f"{split}-stills"] = judge(calibration, answers(head, frozen_windows(bank)), bank.labels.numpy())
         bank = real[split]
-        out[f"{split}-drifting"] = judge(distribution(answers(head, still_windows(bank)), t), bank.labels.numpy())
+        out[f"{split}-drifting"] = judge(calibration, answers(head, still_windows(bank)), bank.labels.numpy())
     if "test" in real:
         mixed = list(mixed_windows(real["test"]))
         labels, clear = truths(mixed)
-        out["test-mixed"] = judge(distribution(answers(head, mixed), t)[clear], labels[clear])
+        out["test-mixed"] = judge(calibration, answers(head, mixed)[clear], labels[clear])
     if sequences is not None:
         for split in splits:
             windows = list(rendered_windows(sequences, split))
             labels, clear = truths(windows)
-            out[f"syndfer-{split}"] = judge(distribution(answers(head, windows), t)[clear], labels[clear])
-    return out, chosen
+            out[f"syndfer-{split}"] = judge(calibration, answers(head, windows)[clear], labels[clear])
+    return out
 
 
 def lines(figures: dict) -> list[str]:
-    rows = [f"temperature {figures['temperature']:.3f}, gates {figures['gates']}"]
+    rows = [", ".join(f"{key} {value:.3f}" for key, value in figures.items() if isinstance(value, float))]
     for name, f in figures.items():
         if isinstance(f, dict) and "war" in f:
             percent = lambda v: "-" if v is None else f"{100 * v:.1f}"
             rows.append(f"{name}: WAR {percent(f['war'])} UAR {percent(f['uar'])} ECE {f['ece']:.3f} agreement {f['agreement']:.3f}; "
-                        f">=0.8: {percent(f['accuracy-from-0.8'])}, <0.6: {percent(f['accuracy-below-0.6'])} ({percent(f['share-below-0.6'])} % of all)")
+                        f">=0.8: {percent(f['accuracy-from-0.8'])}, <0.6: {percent(f['accuracy-below-0.6'])} ({percent(f['share-below-0.6'])} % of all); "
+                        f"answers {percent(1 - f['abstained'])} % at {percent(f['war-answered'])}, AUC of agreement {percent(f['agreement-auc'])}")
     return rows

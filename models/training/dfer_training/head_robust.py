@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import agreement, common, encoder, ferplus, head as head_stage, head_measure, metrics, pseudo, robustness, syndfer, temporal
+from . import common, encoder, ferplus, head as head_stage, head_measure, metrics, pseudo, robustness, syndfer, temporal
 
 
-def row(what: str, logits: np.ndarray, labels: np.ndarray, t: float, gates: tuple, first=None) -> dict:
-    p = head_measure.distribution(logits, t)
-    mean, agree = p.mean(1), agreement.agreement(p)
+def row(what: str, logits: np.ndarray, labels: np.ndarray, calibration: head_measure.Calibration, first=None) -> dict:
+    mean, agree = calibration.mean(logits), calibration.agreement(logits)
     war, uar = metrics.war_uar(mean.argmax(1), labels)
-    held = (agree < gates[0]) | (mean.max(1) < gates[1])
+    held = calibration.held_back(logits)
     kept = ~held
     out = {"what": what, "count": len(labels), "war": war, "uar": uar, "agreement": float(agree.mean()), "abstained": float(held.mean()),
            "war-answered": float((mean.argmax(1) == labels)[kept].mean()) if kept.any() else None}
@@ -34,7 +33,7 @@ def thinned(windows, every: int):
         yield torch.gather(frames, 1, index[:, :, None].expand(-1, -1, frames.shape[2])), length, *rest
 
 
-def stills(args, network, head, t, gates, device, log) -> list[dict]:
+def stills(args, network, head, calibration, device, log) -> list[dict]:
     faces = ferplus.load(args.ferplus or args.data / "ferplus", "test")
     images = pseudo.pictures(faces, encoder.load_aligned(args.work, "test", len(faces.labels)), np.random.default_rng(0), 1.0)
     rows, first = [], None
@@ -42,13 +41,13 @@ def stills(args, network, head, t, gates, device, log) -> list[dict]:
         x = torch.from_numpy(images)[:, None].float() / 255
         e = torch.cat([pseudo.embed(network, change(part), device) for part in x.split(512)])
         logits = np.concatenate([temporal.decide(head, part[:, None].expand(-1, pseudo.FRAMES, -1), torch.full((len(part),), pseudo.FRAMES)).numpy() for part in e.split(512)])
-        rows.append(row(name, logits, faces.labels, t, gates, first))
-        first = head_measure.distribution(logits, t).mean(1).argmax(1) if first is None else first
+        rows.append(row(name, logits, faces.labels, calibration, first))
+        first = calibration.mean(logits).argmax(1) if first is None else first
         log(f"FER+ {rows[-1]}")
     return rows
 
 
-def rendered(args, network, key, head, t, gates, device, log) -> list[dict]:
+def rendered(args, network, key, head, calibration, device, log) -> list[dict]:
     folder = args.sequences or args.work / "synth" / "seq"
     rows, first = [], None
     for name, change in robustness.CHANGES.items():
@@ -58,23 +57,23 @@ def rendered(args, network, key, head, t, gates, device, log) -> list[dict]:
         windows = list(head_measure.rendered_windows(sequences, "test"))
         labels, clear = head_measure.truths(windows)
         logits = head_measure.answers(head, windows)[clear]
-        rows.append(row(name, logits, labels[clear], t, gates, first))
+        rows.append(row(name, logits, labels[clear], calibration, first))
         if first is None:
-            first = head_measure.distribution(logits, t).mean(1).argmax(1)
+            first = calibration.mean(logits).argmax(1)
             slow = head_measure.answers(head, thinned(windows, 3))[clear]
-            extra = [row("5 pictures a second", slow, labels[clear], t, gates, first)]
+            extra = [row("5 pictures a second", slow, labels[clear], calibration, first)]
             turned = np.abs(np.degrees(yaws(sequences)))[clear]
             for low, high in ((0, 15), (15, 30), (30, 90)):
                 mine = (turned >= low) & (turned < high)
                 if mine.any():
-                    extra.append(row(f"head turned {low} to {high} degrees" if high < 90 else f"head turned over {low} degrees", logits[mine], labels[clear][mine], t, gates))
+                    extra.append(row(f"head turned {low} to {high} degrees" if high < 90 else f"head turned over {low} degrees", logits[mine], labels[clear][mine], calibration))
         log(f"SynDFER {rows[-1]}")
     return rows + extra
 
 
 def yaws(sequences) -> np.ndarray:
     """Mean yaw (radians) of every test sequence."""
-    pick = sequences.rows("test")
+    pick = sequences.rows("test").repeat(3)  # as rendered_windows
     return np.array([sequences.angles[f:f + n, 0].abs().mean() for f, n in zip(sequences.first[pick], sequences.length[pick])])
 
 
@@ -95,8 +94,8 @@ def main(argv: list[str]) -> None:
     head = temporal.Head(state["features"])
     head.load_state_dict(state["head"])
     calibration = tomllib.loads(common.need(args.models / "expression" / "model.toml", "model.toml").read_text())["calibration"]
-    t, gates = calibration["temperature"], (calibration["min-agreement"], calibration["min-confidence"])
+    calibration = head_measure.Calibration(**{key.replace("-", "_"): value for key, value in calibration.items()})
     figures = {"command": "python -m dfer_training head-robustness", "encoder": key,
-               "ferplus": stills(args, network, head, t, gates, device, log),
-               "syndfer": rendered(args, network, key, head, t, gates, device, log)}
+               "ferplus": stills(args, network, head, calibration, device, log),
+               "syndfer": rendered(args, network, key, head, calibration, device, log)}
     head_stage.store(args.models / "metrics-head.json", "robustness", figures)

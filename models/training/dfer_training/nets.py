@@ -20,19 +20,6 @@ class ConvBN(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
 
-class Residual(nn.Module):
-    """Basic block of ResNet (He et al., arXiv 1512.03385): two 3x3 convolutions around a short cut."""
-
-    def __init__(self, cin: int, cout: int, stride: int = 1):
-        super().__init__()
-        self.body = nn.Sequential(ConvBN(cin, cout, 3, stride), ConvBN(cout, cout, relu=False))
-        same = stride == 1 and cin == cout
-        self.short = nn.Identity() if same else ConvBN(cin, cout, 1, stride, relu=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.short(x) + self.body(x))
-
-
 class Detector(nn.Module):
     """One-shot face detector with three strides and a top-down path.
 
@@ -82,20 +69,79 @@ class Detector(nn.Module):
         return out
 
 
+class MirrorConvBN(nn.Module):
+    """Convolution, normalisation and ReLU that commute with mirroring (group convolution, Cohen and Welling, arXiv 1602.07576).
+
+    The channels are two halves; mirroring the picture mirrors every map and swaps the halves. That fixes half of the
+    kernel by the other half, at the cost of an ordinary convolution. `lift`: the input is a picture instead.
+    """
+
+    def __init__(self, cin: int, cout: int, size: int = 3, stride: int = 1, relu: bool = True, lift: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(cout // 2, cin, size, size))
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        self.norm = nn.BatchNorm2d(cout // 2)
+        # An even kernel at stride 2 keeps the grid symmetric; an odd one would start at the left edge only.
+        self.stride, self.padding, self.relu, self.lift = stride, (size - 1) // 2, relu, lift
+
+    def kernel(self) -> torch.Tensor:
+        """The ordinary kernel [cout, cin, k, k]."""
+        mirrored = self.weight.flip(-1)
+        if not self.lift:
+            left, right = mirrored.chunk(2, 1)
+            mirrored = torch.cat([right, left], 1)
+        return torch.cat([self.weight, mirrored])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.conv2d(x, self.kernel().contiguous(memory_format=torch.channels_last), None, self.stride, self.padding)
+        # Both halves share their statistics: in channels-last order they lie side by side, like a picture twice as wide.
+        n, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h, 2 * w, c // 2).permute(0, 3, 1, 2)
+        x = self.norm(x).permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+        return F.relu(x, inplace=True) if self.relu else x
+
+    def plain(self) -> ConvBN:
+        """The same as an ordinary convolution and normalisation."""
+        kernel = self.kernel().detach()
+        out = ConvBN(kernel.shape[1], kernel.shape[0], kernel.shape[2], self.stride, self.relu)
+        out[0].padding = (self.padding, self.padding)
+        out[0].weight = nn.Parameter(kernel)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(out[1], name).data = getattr(self.norm, name).detach().repeat(2)
+        out[1].eps = self.norm.eps
+        return out.eval()
+
+
+class MirrorResidual(nn.Module):
+    """Basic block of ResNet over mirrored halves; `half` pools the picture to half its size first."""
+
+    def __init__(self, cin: int, cout: int, half: bool = False):
+        super().__init__()
+        self.half = half
+        self.body = nn.Sequential(MirrorConvBN(cin, cout), MirrorConvBN(cout, cout, relu=False))
+        self.short = nn.Identity() if cin == cout else MirrorConvBN(cin, cout, 1, relu=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.half:
+            x = F.max_pool2d(x, 2)
+        return F.relu(self.short(x) + self.body(x))
+
+
 class Encoder(nn.Module):
     """Residual network over one grey face: [B, 1, S, S] normalised -> (embedding [B, D], logits [B, 7]).
 
-    `widths` and `depths` give channels and blocks of the stages; every stage but the first halves the picture. The
-    embedding is the pooled last map (ReLU: never negative). `stem`: stride of the first convolution.
+    A face and its mirror image give the same answer, by construction: see `MirrorConvBN`. `widths` and `depths` give
+    channels and blocks of the stages; every stage but the first halves the picture. The embedding is sum and absolute
+    difference of the two pooled halves of the last map (never negative).
     """
 
-    def __init__(self, widths=(32, 64, 128, 256), depths=(1, 2, 3, 2), stem: int = 2, classes: int = 7, drop: float = 0.2):
+    def __init__(self, widths=(32, 64, 128, 256), depths=(1, 2, 3, 2), classes: int = 7, drop: float = 0.2):
         super().__init__()
-        self.stem = nn.Sequential(ConvBN(1, widths[0], 3, stem))
+        self.stem = MirrorConvBN(1, widths[0], 4, 2, lift=True)
         blocks, cin = [], widths[0]
         for i, (w, depth) in enumerate(zip(widths, depths)):
             for j in range(depth):
-                blocks.append(Residual(cin, w, 2 if j == 0 and i > 0 else 1))
+                blocks.append(MirrorResidual(cin, w, j == 0 and i > 0))
                 cin = w
         self.blocks = nn.ModuleList(blocks)
         self.width = cin
@@ -106,7 +152,8 @@ class Encoder(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        embedding = x.float().mean((2, 3))
+        one, other = x.float().mean((2, 3)).chunk(2, 1)
+        embedding = torch.cat([one + other, (one - other).abs()], 1)
         with torch.autocast(x.device.type, enabled=False):
             return embedding, self.answer(self.drop(embedding))
 
@@ -117,7 +164,9 @@ def multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> float:
 
     def count(module, _, out):
         nonlocal total
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, MirrorConvBN):
+            total += out[0].numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Conv2d):
             k = module.kernel_size
             total += out.numel() // out.shape[0] * module.in_channels // module.groups * k[0] * k[1]
         elif isinstance(module, nn.Linear):

@@ -95,18 +95,8 @@ def teach(samples: Samples, labels: np.ndarray, variant: dict, seed: int, epochs
             memory = now if memory is None else (memory * seen + now) / (seen + 1)
             # A network that knows little yet would confirm its own mistakes.
             if epoch >= 0.4 * epochs:
-                goal, weight = revise(memory, labels)
+                goal, weight = (torch.from_numpy(v).float() for v in agreement.revise(memory, labels, np.eye(7)[labels]))
     return head, memory
-
-
-def revise(p: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Targets [N, 7] and weights [N]: clean samples as they are, hard ones stronger, noisy ones relabelled and weaker."""
-    verdict, together, _ = agreement.verdicts(p, labels)
-    goal = np.eye(7)[labels]
-    noisy = verdict == agreement.NOISY
-    goal[noisy] = p.mean(1)[noisy]
-    weight = np.where(verdict == agreement.HARD, 1.3, np.where(noisy, 0.7, 1.0))
-    return torch.from_numpy(goal).float(), torch.from_numpy(weight).float()
 
 
 def run(sequences: syndfer.Sequences, seeds: int, epochs: int, log, keep=lambda rows: None) -> list[dict]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import augment, common, encoder, ferplus
+from . import agreement, augment, common, encoder, ferplus, temporal
 from .synth.degrade import Occluder
 
 VERSIONS = 5
@@ -107,15 +107,39 @@ class Composer:
     def __init__(self, bank: Bank, power: float = 0.6):
         self.bank = bank
         count = torch.bincount(bank.labels, minlength=7).double().clamp(min=1)
-        weight = (count ** power / count)[bank.labels]
-        self.any = weight / weight.sum()
-        self.neutral = torch.where(bank.labels == 2, weight, torch.zeros_like(weight))
-        self.other = torch.where(bank.labels != 2, weight, torch.zeros_like(weight))
+        self.share = (count ** power / count)[bank.labels]
+        self.votes, self.memory = bank.votes, []
+        self.weigh(torch.ones_like(self.share))
         knots = torch.linspace(0, 4, FRAMES)
         low = knots.floor().long().clamp(max=3)
         self.between = torch.zeros(FRAMES, 5)
         self.between[torch.arange(FRAMES), low] = 1 - (knots - low)
         self.between[torch.arange(FRAMES), low + 1] += knots - low
+
+    def revise(self, head, seed: int) -> str:
+        """Prediction agreement (RDFER): asks `head` about a drifting clip set of every picture, and from now on draws hard pictures
+        more often, noisy ones less often and with the answer as their target. The answers of all calls so far are averaged: what
+        was said before a wrong label was learnt by heart keeps its weight. Returns what was found."""
+        g = torch.Generator().manual_seed(seed)
+        answers = []
+        for rows in torch.arange(len(self.bank.labels)).split(512):
+            logits = temporal.decide(head, self.drift(g, rows), torch.full((len(rows),), FRAMES))
+            answers.append(logits.softmax(2).numpy())
+        self.memory.append(np.concatenate(answers))
+        labels = self.bank.labels.numpy()
+        mean = np.mean(self.memory, 0)
+        targets, weight = agreement.revise(mean, labels, self.votes.numpy())
+        self.bank.votes = torch.from_numpy(targets).float()
+        self.weigh(torch.from_numpy(weight))
+        verdict = agreement.verdicts(mean, labels)[0]
+        return ", ".join(f"{name} {(verdict == k).mean():.3f}" for name, k in (("clean", agreement.CLEAN), ("hard", agreement.HARD), ("noisy", agreement.NOISY)))
+
+    def weigh(self, extra: torch.Tensor) -> None:
+        """Sets how often every row is drawn: in proportion to `extra` [R] and to its class's share to the power asked for."""
+        weight = self.share * extra
+        self.any = weight / weight.sum()
+        self.neutral = torch.where(self.bank.labels == 2, weight, torch.zeros_like(weight))
+        self.other = torch.where(self.bank.labels != 2, weight, torch.zeros_like(weight))
 
     def drift(self, g, rows: torch.Tensor) -> torch.Tensor:
         """[B, FRAMES, D]: a picture wandering among its own versions, with a little trembling."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import CLASSES, agreement, common, evaluate, head as head_stage, metrics, sampling
+from . import CLASSES, common, evaluate, head as head_stage, sampling
 from .export import session
+from .head_measure import Calibration
 
 # What a viewer says of real footage: class, from, to (seconds).
 SAID = {"sad-to-happy.mp4": [("sad", 1.0, 5.0), ("happy", 11.5, 19.5)], "neutral-to-happy.mp4": [("happy", 1.6, 2.4)]}
@@ -20,13 +21,13 @@ EVERY = 0.2
 
 
 class OnnxHead:
-    """head.onnx and its model.toml: calibrated clip distributions [K, 7] of a window of embeddings [n, D]."""
+    """head.onnx and its model.toml: clip logits [K, 7] of a window of embeddings [n, D]."""
 
     def __init__(self, models: Path):
         folder = models / "expression"
         self.toml = tomllib.loads((folder / "model.toml").read_text())
         self.session = session(folder / "head.onnx")
-        self.temperature = self.toml["calibration"]["temperature"]
+        self.calibration = Calibration(**{key.replace("-", "_"): value for key, value in self.toml["calibration"].items()})
 
     def __call__(self, window: np.ndarray) -> np.ndarray:
         frames = torch.from_numpy(np.repeat(window[None], len(sampling.PARTS), 0)).float()
@@ -38,8 +39,7 @@ class OnnxHead:
         moments = self.session.run(["moments"], {"synopsis": synopsis.numpy(), "detail": detail})[0]
         keys = torch.gather(index, 1, sampling.key_moments(torch.from_numpy(moments)))
         detail = sampling.take(frames, sampling.detail(length, part, keys)).numpy()
-        logits = self.session.run(["logits"], {"synopsis": synopsis.numpy(), "detail": detail})[0]
-        return metrics.softmax(logits.astype(np.float64), self.temperature)
+        return self.session.run(["logits"], {"synopsis": synopsis.numpy(), "detail": detail})[0]
 
 
 def timeline(times: np.ndarray, embeddings: np.ndarray, head: OnnxHead) -> list[dict]:
@@ -51,10 +51,10 @@ def timeline(times: np.ndarray, embeddings: np.ndarray, head: OnnxHead) -> list[
             continue
         due = t + EVERY
         first = int(np.searchsorted(times, t - window - 0.5 / rate))
-        p = head(embeddings[first:i + 1])
-        mean = p.mean(0)
+        logits = head(embeddings[first:i + 1])[None]
+        mean, agree = head.calibration.mean(logits)[0], head.calibration.agreement(logits)[0]
         rows.append({"time": round(float(t), 2), "label": CLASSES[int(mean.argmax())], "probability": round(float(mean.max()), 3),
-                     "agreement": round(float(agreement.agreement(p[None])[0]), 3), "probabilities": [round(float(v), 3) for v in mean]})
+                     "agreement": round(float(agree), 3), "probabilities": [round(float(v), 3) for v in mean]})
     return rows
 
 

@@ -184,6 +184,17 @@ def test_average_follows_and_smooths():
     assert float(average.network.weight) == pytest.approx(5.0, abs=1e-3)
 
 
+def test_a_mirrored_face_has_the_same_embedding():
+    torch.manual_seed(0)
+    network = Encoder(widths=(8, 16, 16, 32), depths=(1, 2, 1, 1))
+    with torch.no_grad():
+        network.train()(torch.randn(8, 1, 64, 64))  # statistics of normalisation that are not 0 and 1
+        x = torch.randn(3, 1, 64, 64)
+        (one, answer), (other, mirrored) = network.eval()(x), network(x.flip(-1))
+    assert torch.allclose(one, other, atol=1e-4) and torch.allclose(answer, mirrored, atol=1e-4)
+    assert not torch.allclose(one[0], one[1], atol=1e-2)
+
+
 def test_exported_encoder_and_reference(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)

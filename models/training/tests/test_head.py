@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from dfer_training import agreement, pseudo, sampling, temporal
+from dfer_training import agreement, head_measure, pseudo, sampling, temporal
 
 
 def test_key_moments_are_apart_in_order_and_always_enough():
@@ -115,3 +115,25 @@ def test_composed_windows_are_distributions_of_the_right_shape():
     assert covered.min() >= 0 and covered.max() <= 1 and 0.02 < covered.mean() < 0.6
     again = pseudo.Composer(bank).draw(torch.Generator().manual_seed(0), 64)
     assert torch.equal(again[0], frames)
+
+
+def test_prediction_agreement_relabels_what_every_clip_denies(monkeypatch):
+    labels = torch.arange(70) % 7
+    shown = labels.clone()
+    shown[:5] = (labels[:5] + 1) % 7  # these five carry a wrong label
+    embeddings = torch.eye(7)[shown][:, None].expand(-1, pseudo.VERSIONS, -1).half()
+    composer = pseudo.Composer(pseudo.Bank(embeddings, torch.eye(7)[labels], labels, np.arange(70)), power=1.0)
+    monkeypatch.setattr(temporal, "decide", lambda head, frames, length: (8 * frames.mean(1))[:, None].expand(-1, 5, -1))
+    composer.revise(None, seed=1)
+    votes = composer.bank.votes
+    assert votes[:5].argmax(1).tolist() == shown[:5].tolist() and torch.equal(votes[5:], torch.eye(7)[labels[5:]])
+    assert composer.any[:5].max() < composer.any[5:].min()
+
+
+def test_agreement_has_a_temperature_of_its_own():
+    logits = np.zeros((1, 2, 7))
+    logits[0, 0, 1], logits[0, 1, 4] = 1, 1
+    soft, sharp = head_measure.Calibration(2.0, 2.0), head_measure.Calibration(2.0, 0.01, min_agreement=0.5)
+    assert np.allclose(soft.mean(logits), sharp.mean(logits))
+    assert soft.agreement(logits)[0] > 0.9 and sharp.agreement(logits)[0] < 0.01
+    assert sharp.held_back(logits)[0] and not soft.held_back(logits)[0]

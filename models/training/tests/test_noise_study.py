@@ -41,7 +41,8 @@ def test_revise_relabels_the_noisy_and_strengthens_the_hard():
     sure[:, 3] = 0.94
     torn = np.stack([np.where(np.arange(7) == k, 0.94, 0.01) for k in (0, 1, 2, 0, 4)])
     p = np.stack([sure] * 4 + [torn] * 2)
-    goal, weight = noise_study.revise(p, np.array([3, 3, 3, 0, 0, 1]))
+    labels = np.array([3, 3, 3, 0, 0, 1])
+    goal, weight = agreement.revise(p, labels, np.eye(7)[labels])
     assert goal[0, 3] == 1 and goal[3].argmax() == 3
     assert weight[4] > weight[0] > weight[3]
 
