@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::checks::{Checks, range};
 use super::pixels::Normal;
 use super::schema::{
-    Calibration, ClipGraph, ClipSampling, ClipToml, Colour, Crop, DetectorToml, FaceInput,
-    FactoredGraphs, FactoredToml, Nchw, Preamble, Sampling, typed,
+    Calibration, ClipGraph, ClipToml, Colour, Crop, DetectorToml, FaceInput, FactoredGraphs,
+    FactoredToml, Nchw, Preamble, Sampling, typed,
 };
 use crate::core::Error;
 use crate::core::networks::{CropSpec, DetectorSpec, ExpressionSpec, SamplingSpec};
@@ -176,6 +176,9 @@ fn detector(toml: DetectorToml) -> Result<Description, String> {
 fn factored(toml: FactoredToml) -> Result<Description, String> {
     let Nchw::Nchw = toml.input.layout;
     let mut checks = Checks::default();
+    if toml.sampling.frames.is_some() {
+        checks.wrong("[sampling] frames: only kind = \"clip\" has it; leave it out".to_owned());
+    }
     if toml.sampling.moments == 0 {
         checks.wrong(
             "[sampling] moments: 0 leaves the head without detail; write 1 or more".to_owned(),
@@ -199,7 +202,10 @@ fn factored(toml: FactoredToml) -> Result<Description, String> {
 
 fn clip(toml: ClipToml) -> Result<Description, String> {
     let mut checks = Checks::default();
-    let ClipSampling { frames, rate, window, synopsis, moments, detail } = toml.sampling;
+    let Sampling { synopsis, moments, detail, frames, .. } = toml.sampling;
+    let Some(frames) = frames else {
+        return Err("[sampling] frames: it is missing; write how many frames a clip has".to_owned());
+    };
     checks.within("[sampling] frames", frames, 2..=256);
     let total = synopsis.saturating_add(moments.saturating_mul(detail));
     if total != frames {
@@ -208,8 +214,12 @@ fn clip(toml: ClipToml) -> Result<Description, String> {
              but frames is {frames}"
         ));
     }
-    let sampling = Sampling { rate, window, synopsis, moments, detail };
-    let face = Face { name: &toml.name, classes: toml.classes, input: &toml.input, sampling };
+    let face = Face {
+        name: &toml.name,
+        classes: toml.classes,
+        input: &toml.input,
+        sampling: toml.sampling,
+    };
     let (spec, normal) = face.check(&mut checks, toml.crop, toml.calibration);
     let ClipGraph { file, sha256, input, output } = toml.graphs.clip;
     for (key, value) in [("input", &input), ("output", &output)] {

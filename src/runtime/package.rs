@@ -161,15 +161,19 @@ fn read(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>, Error> {
     if !about.is_file() {
         return Err(refused(format!("it is not a regular file; {hint}")));
     }
+    let too_large =
+        || refused(format!("it is larger than the {limit} bytes that are accepted; {hint}"));
+    if about.len() > limit {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
+    // It may have grown since.
     File::open(path).and_then(|f| f.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.is_empty() {
         return Err(refused(format!("it is empty; {hint}")));
     }
     if bytes.len() as u64 > limit {
-        return Err(refused(format!(
-            "it is larger than the {limit} bytes that are accepted; {hint}"
-        )));
+        return Err(too_large());
     }
     Ok(bytes)
 }

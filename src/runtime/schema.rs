@@ -88,7 +88,7 @@ pub struct ClipToml {
     pub classes: Vec<String>,
     pub input: FaceInput<ClipLayout>,
     pub crop: Option<Crop>,
-    pub sampling: ClipSampling,
+    pub sampling: Sampling,
     pub calibration: Option<Calibration>,
     pub graphs: ClipGraphs,
 }
@@ -149,17 +149,8 @@ pub struct Sampling {
     pub synopsis: usize,
     pub moments: usize,
     pub detail: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClipSampling {
-    pub frames: usize,
-    pub rate: f64,
-    pub window: f64,
-    pub synopsis: usize,
-    pub moments: usize,
-    pub detail: usize,
+    /// Of a clip network's input, all together.
+    pub frames: Option<usize>,
 }
 
 #[derive(Deserialize)]
