@@ -26,11 +26,14 @@ impl Normal {
                 }
             }
             Channels::Rgb => {
-                for (c, (scale, offset)) in self.0.iter().enumerate() {
-                    let plane = &mut planes[c * step..c * step + size];
-                    for (out, pixel) in plane.iter_mut().zip(picture.data.chunks_exact(3)) {
-                        *out = f32::from(pixel[c]) * scale + offset;
-                    }
+                let [(r, r0), (g, g0), (b, b0)] = [0, 1, 2].map(|c| self.0[c]);
+                let (red, rest) = planes.split_at_mut(step);
+                let (green, blue) = rest.split_at_mut(step);
+                let outs = red[..size].iter_mut().zip(&mut green[..size]).zip(&mut blue[..size]);
+                for (((red, green), blue), pixel) in outs.zip(picture.data.as_chunks::<3>().0) {
+                    *red = f32::from(pixel[0]) * r + r0;
+                    *green = f32::from(pixel[1]) * g + g0;
+                    *blue = f32::from(pixel[2]) * b + b0;
                 }
             }
         }

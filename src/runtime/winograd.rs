@@ -13,6 +13,7 @@ use std::arch::x86_64::{
     _mm_storeu_ps, _mm_sub_ps, _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// Values of a transformed tile.
@@ -23,6 +24,20 @@ const BLOCK: usize = 16;
 const LANES: usize = 4;
 /// Output channels that one product of matrices makes: as many sums as the registers hold.
 const GROUP: usize = 4;
+
+thread_local! {
+    /// Tiles and products of earlier convolutions on this thread. Clearing new memory for each would
+    /// take longer than the additions; what is left in it meets only what is thrown away.
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = RefCell::default();
+}
+
+/// The first `length` values, of whatever content.
+fn first(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if values.len() < length {
+        values.resize(length, 0.0);
+    }
+    &mut values[..length]
+}
 
 /// A convolution of 3x3, stride 1, one pixel of zeros around, for pictures of one size.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,14 +91,17 @@ impl Winograd {
         // Few enough tiles to stay in the second-level cache.
         let step = (2 * BLOCK / columns).clamp(1, rows);
         let count = (step * columns).next_multiple_of(BLOCK);
-        let mut tiles = vec![0.0; POINTS * plane(self.inputs, count)];
-        let mut products = vec![0.0; POINTS * plane(self.outputs, count)];
+        let mut scratch = SCRATCH.take();
+        let [tiles, products] = &mut scratch;
+        let tiles = first(tiles, POINTS * plane(self.inputs, count));
+        let products = first(products, POINTS * plane(self.outputs, count));
         for first in (0..rows).step_by(step) {
             let some = first..(first + step).min(rows);
-            self.cut(input, some.clone(), columns, count, &mut tiles);
-            self.multiply(&tiles, count, &mut products);
-            self.join(&products, some, columns, count, output);
+            self.cut(input, some.clone(), columns, count, tiles);
+            self.multiply(tiles, count, products);
+            self.join(products, some, columns, count, output);
         }
+        SCRATCH.set(scratch);
     }
 
     /// Transforms the tiles of some rows into 16 x inputs x `count`.
