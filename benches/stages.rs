@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! What each stage costs, and what the design promises about it. `scripts/bench` runs it and keeps
-//! the table in `docs/performance.md`. Times are medians of one thread; ratios are within one run.
+//! the table in `docs/performance.md`. Times are CPU times of one thread; ratios are within one run.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstdfer::core::analyst::decide;
@@ -15,26 +15,29 @@ use gstdfer::core::networks::{ExpressionNetwork, FaceDetector};
 use gstdfer::core::pixels::{
     Channels, Colorimetry, FrameView, Matrix, Outside, PixelFormat, Plane,
 };
+use gstdfer::core::refine::refine;
 use gstdfer::core::types::{Rect, SECOND};
 use gstdfer::runtime::graph::Backend;
 use gstdfer::runtime::models;
 use gstdfer::runtime::tract::Tract;
 
-const RUNS: usize = 60;
-
-fn median(mut work: impl FnMut()) -> f64 {
+/// CPU time in milliseconds of one run on this thread, the mean of at least 0.4 s of them. CPU time,
+/// because what else runs on the machine then counts for less.
+fn cost(mut work: impl FnMut()) -> f64 {
     for _ in 0..5 {
         work();
     }
-    let mut times: Vec<Duration> = (0..RUNS)
-        .map(|_| {
-            let started = Instant::now();
+    let (started, mut runs) = (cpu(), 0);
+    loop {
+        for _ in 0..20 {
             work();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    times[RUNS / 2].as_secs_f64() * 1e3
+        }
+        runs += 20;
+        let spent = cpu() - started;
+        if spent >= 0.4 {
+            return spent / f64::from(runs) * 1e3;
+        }
+    }
 }
 
 fn row(what: &str, value: String, wanted: &str) {
@@ -79,25 +82,23 @@ fn stages(
     let face = Rect::new(500.0, 200.0, 180.0, 220.0);
 
     let map = crop::letterbox(w, h, dw, dh);
-    let shrink = median(|| drop(frame.sample(&map, dw, dh, spec.channels, Outside::Gray)));
+    let shrink = cost(|| drop(frame.sample(&map, dw, dh, spec.channels, Outside::Gray)));
     row("720p frame to the detector's size", ms(shrink), "");
     let picture = frame.sample(&map, dw, dh, spec.channels, Outside::Gray);
-    let detect = median(|| drop(detector.detect(&picture, 0.5)));
+    let detect = cost(|| drop(detector.detect(&picture, 0.5)));
     row("detect, whole frame", ms(detect), "<= 5 ms");
-    let side = spec.track_size;
-    let window =
-        frame.sample(&crop::track_window(&face, side), side, side, spec.channels, Outside::Edge);
-    let refine = median(|| drop(detector.detect(&window, 0.5)));
-    row("refine, one tracked face", ms(refine), "");
     let size = network.spec().size;
     let patch = size * 5 / 2;
     let map = crop::track_window(&face, patch);
-    let cut = median(|| drop(frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge)));
+    let cut = cost(|| drop(frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge)));
     row("cut out one face of 720p", ms(cut), "");
+    let picture = frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge);
+    let refine = cost(|| drop(refine(detector, &picture, &map, &face)));
+    row("refine one tracked face, both sides", ms(refine), "");
 
     let small = crop::boxed(&network.spec().crop.face_box, &face, size);
     let crop = frame.sample(&small, size, size, network.spec().channels, Outside::Edge);
-    let encode = median(|| drop(network.encode(crop.clone())));
+    let encode = cost(|| drop(network.encode(crop.clone())));
     row("encode one frame of a face", ms(encode), "");
 
     let sampling = network.spec().sampling;
@@ -107,8 +108,8 @@ fn stages(
     for i in 0..(sampling.window / step) {
         history.push(i * step, feature.clone());
     }
-    let five = median(|| drop(decide(network, &mut history, 5)));
-    let one = median(|| drop(decide(single, &mut history, 1)));
+    let five = cost(|| drop(decide(network, &mut history, 5)));
+    let one = cost(|| drop(decide(single, &mut history, 1)));
     row("decide, 5 clips", ms(five), "");
     row("decide, 1 clip", ms(one), "");
 
