@@ -84,6 +84,14 @@ impl Kind {
         }
     }
 
+    /// Of a model that recognises expressions.
+    pub fn expression(&self) -> Option<&ExpressionSpec> {
+        match self {
+            Self::Detector { .. } => None,
+            Self::Factored(spec) | Self::Clip { spec, .. } => Some(spec),
+        }
+    }
+
     /// Keys of the graphs under `[graphs]`.
     pub fn graphs(&self) -> &'static [&'static str] {
         match self {

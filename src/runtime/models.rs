@@ -49,9 +49,7 @@ pub fn expression(
         match &package.description.kind {
             Kind::Factored(_) => Ok(Box::new(Factored::load(&**backend, &package, clips)?)),
             Kind::Clip { .. } => Ok(Box::new(ClipNetwork::load(&**backend, &package)?)),
-            Kind::Detector { .. } => Err(package.refused(
-                "kind is \"detector\", an expression model (\"factored\" or \"clip\") is wanted here".to_owned(),
-            )),
+            Kind::Detector { .. } => Err(not_expression(&package)),
         }
     };
     Ok(shared(&LOADED, key, load)?)
@@ -61,6 +59,23 @@ pub fn expression(
 /// file of it; whether a backend can run it is told by loading it.
 pub fn describe(path: Option<&Path>) -> Result<ModelInfo, Error> {
     Ok(ModelInfo::new(&open(path, &EXPRESSION)?))
+}
+
+/// The expression model of that path (a `model.toml` or its folder), or the built-in one, read and
+/// verified, not loaded.
+pub fn open_expression(path: Option<&Path>) -> Result<Package, Error> {
+    let package = open(path, &EXPRESSION)?;
+    match package.description.kind.expression() {
+        Some(_) => Ok(package),
+        None => Err(not_expression(&package)),
+    }
+}
+
+fn not_expression(package: &Package) -> Error {
+    package.refused(
+        "kind is \"detector\", an expression model (\"factored\" or \"clip\") is wanted here"
+            .to_owned(),
+    )
 }
 
 /// What the built-in face detector is.

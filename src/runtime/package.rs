@@ -25,6 +25,8 @@ const FILE_NAME: &str = "model.toml";
 pub struct Package {
     /// Names the model in errors: its path, or that it is built in.
     pub label: String,
+    /// The text of the `model.toml`.
+    pub toml: String,
     pub description: Description,
     /// In the order of [`Kind::graphs`].
     pub graphs: Vec<GraphBytes>,
@@ -101,7 +103,13 @@ impl Package {
             Kind::Detector { spec, .. } => spec.model = id,
             Kind::Factored(spec) | Kind::Clip { spec, .. } => spec.model = id,
         }
-        Ok(Self { label: label.to_owned(), description, graphs, content: hex(content) })
+        Ok(Self {
+            label: label.to_owned(),
+            toml: text.to_owned(),
+            description,
+            graphs,
+            content: hex(content),
+        })
     }
 
     /// `name@hash`: the name and the first 12 hex digits of the SHA-256 over the graphs.

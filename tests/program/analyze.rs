@@ -182,6 +182,20 @@ fn the_report_shows_every_face_and_needs_nothing_from_outside() {
     let spans = html.matches("<rect ").count();
     let rows = html.matches("<tr><td>").count();
     assert!(rows > spans, "{rows} rows for {spans} stretches and the decisions");
-    let decided = html.matches("<th>happy</th>").count();
+    let decided = html.matches(">happy</th>").count();
     assert!(decided > 0, "probabilities are there on demand");
+}
+
+#[test]
+fn faces_are_on_the_page_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("out.html");
+    let report = [OsStr::new("--report"), page.as_os_str(), OsStr::new("--with-pictures")];
+    let output = analyze(&[&[demo().as_os_str()], &report[..]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("CRITICAL"), "{}", stderr(&output));
+    let html = fs::read_to_string(&page).unwrap();
+    let shown = html.matches("<img src=\"data:image/jpeg;base64,/9j/").count();
+    assert!(shown >= 3, "neutral, happy and surprise are shown: {shown}");
+    assert!(html.contains("alt=\"Face: happy, "), "a picture says what it shows");
 }

@@ -10,18 +10,10 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::material::{make, video};
+use crate::material::{make, picture, video};
 use crate::{dfer, stderr, stdout};
 
 const CLASSES: [&str; 7] = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"];
-
-/// A picture that is no face, of some kind.
-fn picture(kind: u32, path: &Path) {
-    let encoder = if path.extension() == Some("png".as_ref()) { "pngenc" } else { "jpegenc" };
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let caps = "video/x-raw,width=64,height=64";
-    make(&format!("videotestsrc num-buffers=1 pattern={kind} ! {caps} ! {encoder}"), path);
-}
 
 /// A folder of pictures as a clip of about 1.2 s at 15 frames a second.
 fn frames(kind: u32, folder: &Path) {
@@ -181,4 +173,49 @@ fn ferv39k_has_classes_by_name_and_stays_inside() {
     fs::write(&list, "../../etc Happy\n").unwrap();
     let (output, _) = evaluate("ferv39k", root.path(), &[]);
     assert!(stderr(&output).contains("leads out of the data set"), "{}", stderr(&output));
+}
+
+#[test]
+fn footage_without_faces_or_frames_counts_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir(path("sad")).unwrap();
+    video(20, &path("sad/nobody's \" \n.avi"));
+    // A video without any frame.
+    make(
+        "videotestsrc num-buffers=0 ! video/x-raw,width=64,height=64 ! jpegenc ! matroskamux",
+        &path("sad/void.mkv"),
+    );
+    let json = path("out.json");
+    let fixed = ["evaluate", "--layout", "class-folders", "--json"].map(OsStr::new);
+    let output = dfer(fixed.into_iter().chain([json.as_os_str(), root.path().as_os_str()]));
+    assert_eq!(output.status.code(), Some(1), "one cannot be read");
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let rows = predictions(&report);
+    assert_eq!(rows.len(), 1, "{report}");
+    assert_eq!(rows[0]["sample"], "sad/nobody's \" \\n.avi");
+    assert_eq!((&rows[0]["answer"], &report["metrics"]["answered"]), (&Value::Null, &0.into()));
+    assert_eq!(report["metrics"]["war"], 0.0, "no answer is a wrong one");
+    assert_eq!(report["errors"][0]["sample"], "sad/void.mkv");
+}
+
+#[test]
+fn a_list_chooses_samples() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..4 {
+        picture(n, &root.path().join(format!("happy/{n}.png")));
+    }
+    let list = root.path().join("list.txt");
+    let whole = root.path().join("happy/3.png");
+    fs::write(&list, format!("happy/1.png\n{}\n", whole.display())).unwrap();
+    let more = ["--inputs", list.to_str().unwrap()];
+    let (output, report) = evaluate("class-folders", root.path(), &more);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = report.unwrap();
+    let names: Vec<_> =
+        predictions(&report).iter().map(|p| p["sample"].as_str().unwrap()).collect();
+    assert_eq!(names, ["happy/1.png", "happy/3.png"]);
+    fs::write(&list, "happy/7.png\n").unwrap();
+    let (output, _) = evaluate("class-folders", root.path(), &more);
+    assert!(stderr(&output).contains("happy/7.png: is listed, but is no sample"));
 }

@@ -4,9 +4,12 @@
 
 mod analyze;
 mod audit;
+mod calibrate;
 mod evaluate;
+mod generate;
 mod material;
 mod models;
+mod shards;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

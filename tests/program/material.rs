@@ -34,3 +34,12 @@ pub fn video(frames: u32, path: &Path) {
         path,
     );
 }
+
+/// A picture that is no face, of some kind: PNG or JPEG by the name's ending.
+pub fn picture(kind: u32, path: &Path) {
+    let encoder = if path.extension() == Some("png".as_ref()) { "pngenc" } else { "jpegenc" };
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let (pattern, side) = (kind % 12, 64 + 8 * (kind / 12));
+    let caps = format!("video/x-raw,width={side},height={side}");
+    make(&format!("videotestsrc num-buffers=1 pattern={pattern} ! {caps} ! {encoder}"), path);
+}

@@ -2,6 +2,7 @@
 
 //! `dfer analyze`: files to records.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, PipeReader, Write};
 use std::os::fd::AsRawFd;
@@ -11,10 +12,14 @@ use std::thread::JoinHandle;
 use clap::ValueEnum;
 use gst::prelude::*;
 
+use crate::inputs::{Shard, list};
 use crate::output::{Output, in_folder};
 use crate::player::{Player, make};
+use crate::predict::Key;
+use crate::report::Shot;
+use crate::report::timeline::{Input, moments, page};
 use crate::timeline::Timeline;
-use crate::{Faces, progress, report, shown, stop};
+use crate::{Faces, pictures, progress, shown, stop};
 
 /// Write down what is seen in video files.
 ///
@@ -22,17 +27,31 @@ use crate::{Faces, progress, report, shown, stop};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Video files.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "inputs")]
     input: Vec<PathBuf>,
+    /// Also the video files listed in this file, one on each line (or ended by zero bytes); - is the
+    /// standard input.
+    #[arg(long, value_name = "FILE")]
+    inputs: Option<PathBuf>,
+    /// Only the I-th of N parts of the inputs, for several machines, as in 3/16; `dfer merge` joins
+    /// their records.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    shard: Shard,
     /// File for the records of all inputs, or a folder that gets one for each input.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Video with the results drawn into it (without sound); a folder when there are several inputs.
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
+    /// Leave out inputs whose records lie in the folder of --output already.
+    #[arg(long, requires = "output")]
+    resume: bool,
     /// Page with a timeline of every face; it needs no network and shows no pictures.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Show the faces at key moments on the page.
+    #[arg(long, requires = "report")]
+    with_pictures: bool,
     /// When a record is written.
     #[arg(long, value_enum, default_value_t = Detail::Changes)]
     detail: Detail,
@@ -57,6 +76,11 @@ enum Detail {
     Frames,
 }
 
+/// Ending of the files in a folder.
+const RECORDS: &str = ".jsonl";
+/// Of one that an interrupt cut short.
+const PARTIAL: &str = ".partial.jsonl";
+
 /// Where the records go.
 enum Records {
     Standard,
@@ -67,15 +91,18 @@ enum Records {
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut records = Records::new(arguments)?;
-    let overlays = overlays(arguments)?;
-    refuse_overwriting(arguments, &records, &overlays)?;
+    let inputs = inputs(arguments, &records)?;
+    let overlays = overlays(arguments, &inputs)?;
+    refuse_overwriting(arguments, &inputs, &records, &overlays)?;
     let report = arguments.report.as_deref().map(Output::new).transpose()?;
     let mut seen = Vec::new();
     let mut all_well = true;
-    for (input, overlay) in arguments.input.iter().zip(overlays) {
+    let mut undone = inputs.len();
+    for (input, overlay) in inputs.iter().zip(overlays) {
         if stop::requested() {
             break;
         }
+        undone -= 1;
         let result = analyze(arguments, input, &mut records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
@@ -93,16 +120,67 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
                 eprintln!("dfer: {}: {cause}", shown::path(input));
             }
         }
-        seen.push((shown::name(input), result));
+        if report.is_some() {
+            let pictures = match &result {
+                Ok(timeline) if arguments.with_pictures => faces(input, timeline),
+                _ => BTreeMap::new(),
+            };
+            seen.push(Input { name: shown::name(input), seen: result, pictures });
+        }
+    }
+    if stop::requested() && undone > 0 {
+        eprintln!("dfer: interrupted; {undone} inputs were not looked at");
     }
     if let Records::Joined(file, output) = records {
         drop(file);
         output.finish()?;
     }
     if let Some(output) = report {
-        output.fill(&report::page(&seen))?;
+        output.fill(page(&seen))?;
     }
     Ok(all_well)
+}
+
+/// What is to be done of what is given.
+fn inputs(arguments: &Arguments, records: &Records) -> Result<Vec<PathBuf>, String> {
+    let mut inputs = arguments.input.clone();
+    if let Some(file) = &arguments.inputs {
+        inputs.extend(list(file)?);
+    }
+    let mut n = 0..;
+    inputs.retain(|_| n.next().is_some_and(|n| arguments.shard.has(n)));
+    if arguments.resume {
+        let Records::Folder(folder) = records else {
+            return Err("--resume needs a folder as --output: one file for each input".to_owned());
+        };
+        let all = inputs.len();
+        inputs.retain(|input| !in_folder(folder, input, RECORDS).exists());
+        eprintln!("dfer: {} of {all} inputs are done already", all - inputs.len());
+    }
+    Ok(inputs)
+}
+
+/// Every face at its key moments.
+fn faces(input: &Path, timeline: &Timeline) -> BTreeMap<u64, Vec<Shot>> {
+    let of = |face| moments(face, timeline.start);
+    let all: Vec<(u64, (Key, String))> = timeline
+        .faces
+        .iter()
+        .flat_map(|(track, face)| of(face).into_iter().map(|moment| (*track, moment)))
+        .collect();
+    let keys: Vec<Key> = all.iter().map(|(_, (key, _))| *key).collect();
+    // Folders of pictures are no inputs here.
+    let taken = pictures::take(input, 1, &keys).unwrap_or_else(|cause| {
+        eprintln!("dfer: {}: no pictures: {cause}", shown::path(input));
+        Vec::new()
+    });
+    let mut shots: BTreeMap<u64, Vec<Shot>> = BTreeMap::new();
+    for ((track, (_, text)), picture) in all.into_iter().zip(taken) {
+        if let Some(picture) = picture {
+            shots.entry(track).or_default().push(Shot { picture, text });
+        }
+    }
+    shots
 }
 
 impl Records {
@@ -130,10 +208,10 @@ fn create_folder(path: &Path) -> Result<(), String> {
 }
 
 /// The video of every input.
-fn overlays(arguments: &Arguments) -> Result<Vec<Option<PathBuf>>, String> {
-    let inputs = &arguments.input;
+fn overlays(arguments: &Arguments, inputs: &[PathBuf]) -> Result<Vec<Option<PathBuf>>, String> {
     let Some(path) = &arguments.overlay else { return Ok(vec![None; inputs.len()]) };
-    if inputs.len() > 1 || is_folder(path) {
+    let several = arguments.input.len() > 1 || arguments.inputs.is_some();
+    if several || is_folder(path) {
         create_folder(path)?;
         return Ok(inputs.iter().map(|i| Some(in_folder(path, i, ".mp4"))).collect());
     }
@@ -142,18 +220,19 @@ fn overlays(arguments: &Arguments) -> Result<Vec<Option<PathBuf>>, String> {
 
 fn refuse_overwriting(
     arguments: &Arguments,
+    inputs: &[PathBuf],
     records: &Records,
     overlays: &[Option<PathBuf>],
 ) -> Result<(), String> {
     let mut written: Vec<PathBuf> = overlays.iter().flatten().cloned().collect();
     match records {
         Records::Folder(folder) => {
-            written.extend(arguments.input.iter().map(|i| in_folder(folder, i, ".jsonl")));
+            written.extend(inputs.iter().map(|i| in_folder(folder, i, RECORDS)));
         }
         _ => written.extend(arguments.output.clone()),
     }
     written.extend(arguments.report.clone());
-    let inputs: Vec<_> = arguments.input.iter().filter_map(|i| i.canonicalize().ok()).collect();
+    let inputs: Vec<_> = inputs.iter().filter_map(|i| i.canonicalize().ok()).collect();
     for (n, path) in written.iter().enumerate() {
         if written[..n].contains(path) {
             return Err(format!("{}: would be written twice", shown::path(path)));
@@ -247,24 +326,32 @@ fn tail(video: Option<&Output>) -> Result<Vec<gst::Element>, String> {
 /// Takes the records to their place while they come.
 struct Copy {
     thread: JoinHandle<io::Result<()>>,
-    output: Option<Output>,
+    target: Option<Target>,
+}
+
+/// The file of one input in a folder.
+struct Target {
+    whole: Output,
+    /// Its name when an interrupt cuts it short, so that `--resume` does the input again.
+    partial: PathBuf,
 }
 
 impl Copy {
     fn start(mut reader: PipeReader, records: &Records, input: &Path) -> Result<Self, String> {
-        let (mut target, output): (Box<dyn Write + Send>, _) = match records {
+        let (mut writer, target): (Box<dyn Write + Send>, _) = match records {
             Records::Standard => (Box::new(io::stdout()), None),
             Records::Joined(file, _) => {
                 (Box::new(file.try_clone().map_err(|e| e.to_string())?), None)
             }
             Records::Folder(folder) => {
-                let output = Output::new(&in_folder(folder, input, ".jsonl"))?;
-                let file = File::create(output.part()).map_err(|e| e.to_string())?;
-                (Box::new(file), Some(output))
+                let whole = Output::new(&in_folder(folder, input, RECORDS))?;
+                let file = File::create(whole.part()).map_err(|e| e.to_string())?;
+                let partial = in_folder(folder, input, PARTIAL);
+                (Box::new(file), Some(Target { whole, partial }))
             }
         };
         let copy = move || {
-            let copied = io::copy(&mut reader, &mut target).and_then(|_| target.flush());
+            let copied = io::copy(&mut reader, &mut writer).and_then(|_| writer.flush());
             // The recorder must not wait for a pipe that nobody reads.
             let drained = io::copy(&mut reader, &mut io::sink());
             copied.and(drained.map(|_| ()))
@@ -273,15 +360,19 @@ impl Copy {
             .name("records".into())
             .spawn(copy)
             .map_err(|e| e.to_string())?;
-        Ok(Self { thread, output })
+        Ok(Self { thread, target })
     }
 
     fn finish(self, keep: bool) -> Result<(), String> {
         let copied = self.thread.join().map_err(|_| "the records were lost".to_owned())?;
         copied.map_err(|e| format!("the records cannot be written: {e}"))?;
-        match self.output {
-            Some(output) if keep => output.finish(),
-            _ => Ok(()),
+        let Some(Target { whole, partial }) = self.target.filter(|_| keep) else { return Ok(()) };
+        if stop::requested() {
+            return whole.finish_as(&partial);
         }
+        whole.finish()?;
+        // Of an earlier run; there may be none.
+        let _ = std::fs::remove_file(partial);
+        Ok(())
     }
 }

@@ -2,15 +2,18 @@
 
 //! Labelled footage on disk.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::shown;
 
 /// How a data set lies on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// ROOT/CLASS/(picture | video | folder of pictures).
     ClassFolders,
@@ -21,7 +24,8 @@ pub enum Layout {
 }
 
 /// Which part of a data set that comes split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Split {
     Train,
     Test,
@@ -91,6 +95,37 @@ pub fn samples(layout: Layout, root: &Path, split: Split) -> Result<Vec<Sample>,
         return Err(format!("{}: there are no samples in it", shown::path(root)));
     }
     Ok(samples)
+}
+
+/// Leaves the samples that `listed` names, by their names or by paths (also below `root`).
+///
+/// # Errors
+/// For a name that no sample has.
+pub fn keep(
+    samples: &mut Vec<Sample>,
+    listed: &[PathBuf],
+    root: Option<&Path>,
+) -> Result<(), String> {
+    let mut wanted = vec![false; samples.len()];
+    let mut places: HashMap<&Path, Vec<usize>> = HashMap::new();
+    for (n, sample) in samples.iter().enumerate() {
+        let below = root.and_then(|root| sample.path.strip_prefix(root).ok());
+        let keys = [Path::new(&sample.name), sample.path.as_path(), below.unwrap_or(&sample.path)];
+        for (k, key) in keys.iter().enumerate() {
+            if !keys[..k].contains(key) {
+                places.entry(key).or_default().push(n);
+            }
+        }
+    }
+    for name in listed {
+        let found = places.get(name.as_path());
+        let found =
+            found.ok_or_else(|| format!("{}: is listed, but is no sample", shown::path(name)))?;
+        found.iter().for_each(|n| wanted[*n] = true);
+    }
+    let mut wanted = wanted.into_iter();
+    samples.retain(|_| wanted.next().unwrap_or(false));
+    Ok(())
 }
 
 /// What lies in a folder, sorted; hidden files are nobody's samples.

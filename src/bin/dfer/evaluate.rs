@@ -5,120 +5,27 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use gstdfer::core::Ns;
 use serde::Serialize;
 
-use crate::dataset::{Layout, Sample, Split, class, samples};
+use crate::data::{Data, Looked, Row};
 use crate::metrics::{Metrics, Scored, metrics};
 use crate::output::Output;
-use crate::predict::{Predictor, Seen};
-use crate::{Faces, shown, stop};
+use crate::shown;
 
 /// Measure a model on labelled footage.
 ///
 /// Every sample counts; one without an answer, for example because no face was found, is wrong.
-/// Samples that cannot be read are listed, and the exit status is 1.
+/// Samples that cannot be read are listed, and the exit status is 1. After an interrupt the figures
+/// are those of what was done so far.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pub data: Data,
+    data: Data,
     /// File for all figures and the answer to every sample.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// What is looked at, and how.
-#[derive(clap::Args)]
-pub struct Data {
-    /// Root of the data set.
-    pub root: PathBuf,
-    /// How the data set lies on disk.
-    #[arg(long, value_enum)]
-    pub layout: Layout,
-    /// Part of a data set that comes split.
-    #[arg(long, value_enum, default_value_t = Split::Test)]
-    split: Split,
-    /// Where faces come from.
-    #[arg(long, value_enum, default_value_t = Faces::Detector)]
-    faces: Faces,
-    /// Expression network in place of the built-in one: a model.toml or its folder.
-    #[arg(long, value_name = "PATH")]
-    model: Option<PathBuf>,
-    /// Face detector in place of the built-in one: a model.toml or its folder.
-    #[arg(long, value_name = "PATH")]
-    detector_model: Option<PathBuf>,
-    /// Frames a second of folders of pictures.
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(i32).range(1..=240))]
-    rate: i32,
-    /// Leave out samples of this class; may be given several times.
-    #[arg(long, value_name = "CLASS")]
-    ignore: Vec<String>,
-    /// Samples looked at side by side; as many as there are processors unless given.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
-}
-
-/// All labelled samples and what was seen in them.
-pub struct Looked {
-    pub classes: Vec<String>,
-    pub readable: Vec<Row>,
-    /// Name and cause.
-    pub errors: Vec<(String, String)>,
-    /// Not looked at because of a signal.
-    pub undone: usize,
-    pub seconds: f64,
-}
-
-/// One sample that was read.
-pub struct Row {
-    pub sample: Sample,
-    pub seen: Seen,
-    pub scored: Scored,
-}
-
-impl Data {
-    /// Looks at every sample.
-    pub fn look(&self) -> Result<Looked, String> {
-        let all = samples(self.layout, &self.root, self.split)?;
-        let predictor = Predictor::new(
-            self.faces,
-            self.model.as_deref(),
-            self.detector_model.as_deref(),
-            self.rate,
-        )?;
-        let classes = predictor.classes();
-        let (mut chosen, mut truths) = (Vec::new(), Vec::new());
-        for sample in all {
-            if let Some(truth) = class(&sample.label, &classes, &self.ignore)? {
-                chosen.push(sample);
-                truths.push(truth);
-            }
-        }
-        if chosen.is_empty() {
-            return Err("every sample is of an ignored class".to_owned());
-        }
-        let jobs = self.jobs.map_or_else(
-            || std::thread::available_parallelism().map_or(1, usize::from),
-            usize::from,
-        );
-        let begin = Instant::now();
-        let results = predictor.look_at_all(&chosen, jobs);
-        let seconds = begin.elapsed().as_secs_f64();
-        let (mut readable, mut errors, mut undone) = (Vec::new(), Vec::new(), 0);
-        for ((sample, truth), result) in chosen.into_iter().zip(truths).zip(results) {
-            match result {
-                Some(Ok(seen)) => {
-                    let scored = Scored { truth, answer: seen.answer.clone() };
-                    readable.push(Row { sample, seen, scored });
-                }
-                Some(Err(cause)) => errors.push((sample.name, cause)),
-                None => undone += 1,
-            }
-        }
-        Ok(Looked { classes, readable, errors, undone, seconds })
-    }
 }
 
 #[derive(Serialize)]
@@ -130,7 +37,8 @@ struct Report<'a> {
     /// One for each fold of a data set that has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     folds: Vec<Fold>,
-    samples_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples_per_second: Option<f64>,
     errors: Vec<Failure<'a>>,
     undone: usize,
     predictions: Vec<Prediction<'a>>,
@@ -159,16 +67,14 @@ struct Prediction<'a> {
     probabilities: Option<&'a [f64]>,
     agreement: Option<f64>,
     /// Nanoseconds from the start.
-    key_times: &'a [Ns],
+    key_times: Vec<Ns>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let json = arguments.json.as_deref().map(Output::new).transpose()?;
-    let looked = arguments.data.look()?;
-    let scored: Vec<Scored> = looked.readable.iter().map(|row| row.scored.clone()).collect();
-    let Some(metrics) = metrics(&looked.classes, &scored) else {
-        return Err(format!("{}: no sample could be read", shown::path(&arguments.data.root)));
-    };
+    let looked = arguments.data.look(false)?;
+    let scored: Vec<Scored> = looked.readable.iter().map(Row::scored).collect();
+    let Some(metrics) = metrics(&looked.classes, &scored) else { return looked.nothing() };
     let folds = folds(&looked);
     print(&table(&metrics, &folds, &looked))?;
     if let Some(output) = json {
@@ -179,23 +85,6 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(looked.complain())
 }
 
-impl Looked {
-    /// Says what is missing; whether nothing is.
-    pub fn complain(&self) -> bool {
-        if !self.errors.is_empty() {
-            eprintln!("dfer: {} samples could not be read", self.errors.len());
-        }
-        if stop::requested() {
-            eprintln!("dfer: interrupted; {} samples were not looked at", self.undone);
-        }
-        self.errors.is_empty()
-    }
-
-    fn per_second(&self) -> f64 {
-        (self.readable.len() + self.errors.len()) as f64 / self.seconds.max(1e-9)
-    }
-}
-
 /// To the standard output, whose reader may have gone.
 pub fn print(text: &str) -> Result<(), String> {
     let told = |e| format!("the standard output cannot be written: {e}");
@@ -203,10 +92,10 @@ pub fn print(text: &str) -> Result<(), String> {
 }
 
 fn folds(looked: &Looked) -> Vec<Fold> {
-    let numbers: BTreeSet<u8> = looked.readable.iter().filter_map(|r| r.sample.fold).collect();
+    let numbers: BTreeSet<u8> = looked.readable.iter().filter_map(|r| r.fold).collect();
     let of = |fold: u8| {
-        let rows = looked.readable.iter().filter(|r| r.sample.fold == Some(fold));
-        let scored: Vec<Scored> = rows.map(|r| r.scored.clone()).collect();
+        let rows = looked.readable.iter().filter(|r| r.fold == Some(fold));
+        let scored: Vec<Scored> = rows.map(Row::scored).collect();
         let m = metrics(&looked.classes, &scored)?;
         Some(Fold { fold, samples: m.samples, war: m.war, uar: m.uar })
     };
@@ -216,12 +105,12 @@ fn folds(looked: &Looked) -> Vec<Fold> {
 fn report<'a>(looked: &'a Looked, metrics: &'a Metrics, folds: Vec<Fold>) -> Report<'a> {
     let failure = |(sample, cause): &'a (String, String)| Failure { sample, cause };
     let prediction = |row: &'a Row| Prediction {
-        sample: &row.sample.name,
-        label: &looked.classes[row.scored.truth],
-        answer: row.scored.answer.as_ref().map(|a| looked.classes[a.top().0].as_str()),
-        probabilities: row.scored.answer.as_ref().map(|a| a.probabilities.as_slice()),
-        agreement: row.scored.answer.as_ref().and_then(|a| a.agreement),
-        key_times: &row.seen.key_times,
+        sample: &row.name,
+        label: &looked.classes[row.truth],
+        answer: row.seen.answer.as_ref().map(|a| looked.classes[a.top().0].as_str()),
+        probabilities: row.seen.answer.as_ref().map(|a| a.probabilities.as_slice()),
+        agreement: row.seen.answer.as_ref().and_then(|a| a.agreement),
+        key_times: row.seen.keys.iter().map(|key| key.t).collect(),
     };
     Report {
         schema: "dfer-evaluation/1",
@@ -235,17 +124,17 @@ fn report<'a>(looked: &'a Looked, metrics: &'a Metrics, folds: Vec<Fold>) -> Rep
     }
 }
 
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
 fn table(m: &Metrics, folds: &[Fold], looked: &Looked) -> String {
+    let rate = looked.per_second().map_or(String::new(), |rate| format!(", {rate:.1} a second"));
     let mut lines = vec![format!(
-        "{} samples, {} answered, {} unreadable, {:.1} a second",
+        "{} samples, {} answered, {} unreadable{rate}",
         m.samples,
         m.answered,
         looked.errors.len(),
-        looked.per_second()
     )];
     let between = |[low, high]: [f64; 2]| format!("({} to {})", percent(low), percent(high));
     lines.push(format!("WAR {} {}", percent(m.war), between(m.war_interval)));

@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `dfer`: what was seen in files, how good a model is on labelled footage, and what a model is.
+//! `dfer`: what was seen in files, how good a model and how clean the labels are on labelled
+//! footage, and what a model is.
 //!
 //! Everything runs through the same elements as a live pipeline.
 
 mod analyze;
 mod audit;
+mod calibrate;
+mod calibration;
+mod data;
 mod dataset;
 mod evaluate;
+mod generate;
+mod inputs;
+mod listener;
+mod merge;
 mod metrics;
 mod models;
 mod output;
+mod pictures;
 mod player;
 mod predict;
 mod progress;
 mod report;
+mod results;
 mod shown;
 mod stop;
 mod timeline;
+mod verdict;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// Facial expressions over time in video files.
 #[derive(Parser)]
@@ -36,11 +48,16 @@ enum Command {
     Analyze(analyze::Arguments),
     Evaluate(evaluate::Arguments),
     Audit(audit::Arguments),
+    Calibrate(calibrate::Arguments),
+    Merge(merge::Arguments),
     Models(models::Arguments),
+    #[command(hide = true)]
+    Generate(generate::Arguments),
 }
 
 /// Where faces come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Faces {
     /// The face detector finds and follows them.
     Detector,
@@ -68,16 +85,18 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(arguments),
+        Command::Merge(arguments) => merge::run(arguments),
         Command::Models(arguments) => models::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments, Arguments::command()),
     };
+    if let Err(cause) = &all_well {
+        eprintln!("dfer: {cause}");
+    }
     match all_well {
         _ if stop::requested() => ExitCode::from(stop::INTERRUPTED),
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(cause) => {
-            eprintln!("dfer: {cause}");
-            ExitCode::FAILURE
-        }
+        _ => ExitCode::FAILURE,
     }
 }
 

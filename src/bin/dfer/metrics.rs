@@ -2,7 +2,7 @@
 
 //! How good answers are, from the answers and the labels alone.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A labelled sample and what was answered.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct Scored {
     pub answer: Option<Answer>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// One for each class, in the order of the classes.
     pub probabilities: Vec<f64>,
@@ -32,7 +32,7 @@ impl Answer {
 }
 
 impl Scored {
-    fn is_right(&self) -> bool {
+    pub fn is_right(&self) -> bool {
         self.answer.as_ref().is_some_and(|a| a.top().0 == self.truth)
     }
 }

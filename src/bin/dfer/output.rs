@@ -41,16 +41,22 @@ impl Output {
     }
 
     /// Writes all of it and gives it its name.
-    pub fn fill(self, text: &str) -> Result<(), String> {
-        fs::write(&self.part, text)
+    pub fn fill(self, content: impl AsRef<[u8]>) -> Result<(), String> {
+        fs::write(&self.part, content)
             .map_err(|e| format!("{}: cannot be written: {e}", shown::path(&self.path)))?;
         self.finish()
     }
 
     /// Gives the file its name.
-    pub fn finish(mut self) -> Result<(), String> {
-        let told = |e| format!("{}: cannot be written: {e}", shown::path(&self.path));
-        fs::rename(&self.part, &self.path).map_err(told)?;
+    pub fn finish(self) -> Result<(), String> {
+        let path = self.path.clone();
+        self.finish_as(&path)
+    }
+
+    /// Gives the file another name in the same folder.
+    pub fn finish_as(mut self, path: &Path) -> Result<(), String> {
+        let told = |e| format!("{}: cannot be written: {e}", shown::path(path));
+        fs::rename(&self.part, path).map_err(told)?;
         self.kept = true;
         Ok(())
     }

@@ -99,6 +99,9 @@ impl Player {
         source.link(&decoder).map_err(told)?;
         gst::Element::link_many([&convert].into_iter().chain(chain)).map_err(told)?;
 
+        if let Some(bin) = decoder.dynamic_cast_ref::<gst::Bin>() {
+            bin.connect_deep_element_added(|_, _, element| exact(element));
+        }
         let has_video = Arc::new(AtomicBool::new(false));
         let input = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?;
         end_on_request(&input);
@@ -137,18 +140,24 @@ impl Player {
 
     /// Waits for the end, telling `progress` ten times a second. The results are those up to a
     /// signal when one came.
-    pub fn finish(mut self, mut progress: impl FnMut(&Progress)) -> Result<Timeline, String> {
-        let ended = self.wait(&mut progress);
-        // Files are closed on the way down.
-        let _ = self.pipeline.set_state(gst::State::Null);
-        ended?;
-        let mut timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn finish(self, progress: impl FnMut(&Progress)) -> Result<Timeline, String> {
+        let timeline = self.timeline.clone();
+        self.play(progress)?;
+        let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timeline = std::mem::take(&mut *timeline);
         timeline.finish();
         if timeline.frames == 0 && !stop::requested() {
             return Err("no picture could be decoded".to_owned());
         }
         Ok(timeline)
+    }
+
+    /// The same, for chains without results.
+    pub fn play(mut self, mut progress: impl FnMut(&Progress)) -> Result<(), String> {
+        let ended = self.wait(&mut progress);
+        // Files are closed on the way down.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        ended
     }
 
     fn wait(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<(), String> {
@@ -206,6 +215,14 @@ impl Drop for Player {
         if self.pipeline.set_state(gst::State::Null).is_err() {
             eprintln!("dfer: {}: the pipeline did not stop", self.name);
         }
+    }
+}
+
+/// Makes a decoder of JPEG exact, as libjpeg's own default is and what networks are trained on;
+/// GStreamer's default is faster and off by some levels.
+fn exact(decoder: &gst::Element) {
+    if decoder.has_property("idct-method") {
+        decoder.set_property_from_str("idct-method", "islow");
     }
 }
 

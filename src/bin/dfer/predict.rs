@@ -6,19 +6,21 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, mpsc};
 
 use gst::prelude::*;
 use gstdfer::core::Ns;
+use gstdfer::core::Rect;
 use gstdfer::core::analyst::Networks;
 use gstdfer::core::types::SECOND;
 use gstdfer::filter::{DferBase, DferBaseExt};
 use gstdfer::runtime::graph::Backend;
 use gstdfer::runtime::models;
 use gstdfer::runtime::tract::Tract;
-use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Sample, entries};
+use crate::listener::Listener;
 use crate::metrics::Answer;
 use crate::player::{Player, make};
 use crate::timeline::Timeline;
@@ -35,37 +37,56 @@ const CLIPS: usize = 5;
 /// Everything that samples have in common.
 pub struct Predictor {
     networks: Networks,
-    faces: Faces,
+    settings: Settings,
+}
+
+/// How samples are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub faces: Faces,
     /// Frames a second of folders of pictures.
-    rate: i32,
+    pub rate: i32,
+    /// Keep the logits of every clip.
+    pub logits: bool,
 }
 
 /// What was seen in one sample.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// Mean over all decisions on the largest face; `None` when nothing was decided.
     pub answer: Option<Answer>,
-    /// Key moments of these decisions, sorted.
-    pub key_times: Vec<Ns>,
+    /// Key moments of these decisions, in order of time.
+    pub keys: Vec<Key>,
+    /// Of every clip of every one of these decisions, where they are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logits: Vec<Vec<Vec<f32>>>,
+}
+
+/// A key moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    pub t: Ns,
+    /// Where the face was, in pixels.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub rect: Option<Rect>,
 }
 
 impl Predictor {
     /// The networks are loaded here, once for all samples.
     pub fn new(
-        faces: Faces,
         model: Option<&Path>,
         detector: Option<&Path>,
-        rate: i32,
+        settings: Settings,
     ) -> Result<Self, String> {
         let backend: Arc<dyn Backend> = Arc::new(Tract);
         let expression = models::expression(&backend, model, CLIPS).map_err(|e| e.to_string())?;
-        let detector = match faces {
+        let detector = match settings.faces {
             Faces::Frame => None,
             Faces::Detector => {
                 Some(models::detector(&backend, detector).map_err(|e| e.to_string())?)
             }
         };
-        Ok(Self { networks: Networks { detector, expression }, faces, rate })
+        Ok(Self { networks: Networks { detector, expression }, settings })
     }
 
     /// Of the model, in its order.
@@ -73,25 +94,42 @@ impl Predictor {
         self.networks.expression.spec().classes.iter().map(ToString::to_string).collect()
     }
 
+    /// `name@hash`.
+    pub fn model(&self) -> &str {
+        &self.networks.expression.spec().model
+    }
+
+    pub fn temperature(&self) -> f32 {
+        self.networks.expression.spec().temperature
+    }
+
+    /// `name@hash`.
+    pub fn detector(&self) -> Option<String> {
+        self.networks.detector.as_ref().map(|detector| detector.spec().model.clone())
+    }
+
     /// Runs one sample.
     pub fn look(&self, path: &Path) -> Result<Seen, String> {
+        let mut networks = self.networks.clone();
+        let listener = self.settings.logits.then(|| {
+            let listener = Arc::new(Listener::new(networks.expression.clone()));
+            networks.expression = listener.clone();
+            listener
+        });
         let filter = make("dferfilter")?;
         let base = filter.dynamic_cast_ref::<DferBase>().ok_or("dferfilter is another element")?;
-        base.set_networks(Some(self.networks.clone()));
+        base.set_networks(Some(networks));
         filter.set_property_from_str("mode", "sync");
-        filter.set_property_from_str("face-source", self.faces.nick());
+        filter.set_property_from_str("face-source", self.settings.faces.nick());
         filter.set_property("post-messages", false);
         // Every sample has a label, so every sample is to be answered.
         filter.set_property("min-quality", 0f32);
         let sink = make("fakesink")?;
         sink.set_property("sync", false);
 
-        let player = if path.is_dir() {
-            let (pictures, kind) = pictures(path)?;
-            let rate = gst::Fraction::new(self.rate, 1);
-            let caps = gst::Caps::builder(kind).field("framerate", rate).build();
-            Player::of_pictures(pictures, &caps, self.rate, &[filter.clone(), sink], &filter)?
-        } else if picture(path)?.is_some() {
+        let is_still = !path.is_dir() && picture(path)?.is_some();
+        let mut chain = Vec::new();
+        if is_still {
             // One decision, when all frames are there.
             filter.set_property("decision-interval", 10 * SECOND);
             let freeze = make("imagefreeze")?;
@@ -100,38 +138,51 @@ impl Predictor {
             let fps = gst::Fraction::new(STILL_RATE, 1);
             let caps = gst::Caps::builder("video/x-raw").field("framerate", fps).build();
             rate.set_property("caps", caps);
-            Player::new(path, &[freeze, rate, filter.clone(), sink], &filter)?
-        } else {
-            Player::new(path, &[filter.clone(), sink], &filter)?
-        };
+            chain.extend([freeze, rate]);
+        }
+        chain.extend([filter.clone(), sink]);
+        let player = open(path, self.settings.rate, &chain, &filter)?;
         player.start()?;
-        Ok(seen(&player.finish(|_| ())?))
+        let timeline = player.finish(|_| ())?;
+        Ok(seen(&timeline, listener.as_deref()))
     }
 
-    /// Runs all samples, `jobs` at a time. What a signal left undone is `None`.
+    /// Runs all samples, `jobs` at a time, and hands over each with its number as it is done; what a
+    /// signal left undone is not. Ends early when `done` fails.
     pub fn look_at_all(
         &self,
-        samples: &[Sample],
+        samples: &[&Sample],
         jobs: usize,
-    ) -> Vec<Option<Result<Seen, String>>> {
+        mut done: impl FnMut(usize, Result<Seen, String>) -> Result<(), String>,
+    ) -> Result<(), String> {
         let bar = crate::progress::samples(samples.len());
-        let results = Mutex::new(vec![None; samples.len()]);
         let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let outcome = std::thread::scope(|scope| {
             for _ in 0..jobs.clamp(1, samples.len().max(1)) {
-                scope.spawn(|| self.work(samples, &next, &results, &bar));
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || self.work(samples, next, &sender));
             }
+            drop(sender);
+            for (n, seen) in receiver {
+                if let Err(cause) = &seen {
+                    bar.suspend(|| eprintln!("dfer: {}: {cause}", samples[n].name));
+                }
+                bar.inc(1);
+                // The receiver goes, and with it the workers end.
+                done(n, seen)?;
+            }
+            Ok(())
         });
         bar.finish_and_clear();
-        results.into_inner().unwrap_or_else(PoisonError::into_inner)
+        outcome
     }
 
     fn work(
         &self,
-        samples: &[Sample],
+        samples: &[&Sample],
         next: &AtomicUsize,
-        results: &Mutex<Vec<Option<Result<Seen, String>>>>,
-        bar: &ProgressBar,
+        done: &mpsc::Sender<(usize, Result<Seen, String>)>,
     ) {
         while let Some((n, sample)) = {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -139,23 +190,34 @@ impl Predictor {
         } {
             let seen = self.look(&sample.path);
             // It may have been cut short.
-            if stop::requested() {
+            if stop::requested() || done.send((n, seen)).is_err() {
                 return;
             }
-            if let Err(cause) = &seen {
-                bar.suspend(|| eprintln!("dfer: {}: {cause}", sample.name));
-            }
-            results.lock().unwrap_or_else(PoisonError::into_inner)[n] = Some(seen);
-            bar.inc(1);
         }
     }
 }
 
+/// A sample as it comes from the disk: a folder of pictures at `rate` a second, or a file.
+pub fn open(
+    path: &Path,
+    rate: i32,
+    chain: &[gst::Element],
+    analyser: &gst::Element,
+) -> Result<Player, String> {
+    if !path.is_dir() {
+        return Player::new(path, chain, analyser);
+    }
+    let (pictures, kind) = pictures(path)?;
+    let fps = gst::Fraction::new(rate, 1);
+    let caps = gst::Caps::builder(kind).field("framerate", fps).build();
+    Player::of_pictures(pictures, &caps, rate, chain, analyser)
+}
+
 /// The answer on the face that covers most pixels of most frames.
-fn seen(timeline: &Timeline) -> Seen {
+fn seen(timeline: &Timeline, listener: Option<&Listener>) -> Seen {
     let faces = timeline.faces.values().filter(|face| !face.decisions.is_empty());
     let Some(face) = faces.max_by(|a, b| a.weight.total_cmp(&b.weight)) else {
-        return Seen { answer: None, key_times: Vec::new() };
+        return Seen { answer: None, keys: Vec::new(), logits: Vec::new() };
     };
     let decisions = &face.decisions;
     let count = decisions.len() as f64;
@@ -169,11 +231,18 @@ fn seen(timeline: &Timeline) -> Seen {
         decisions.iter().filter_map(|d| d.agreement).map(f64::from).collect();
     let agreement =
         (!agreements.is_empty()).then(|| agreements.iter().sum::<f64>() / agreements.len() as f64);
-    let mut key_times: Vec<Ns> =
-        decisions.iter().flat_map(|d| d.key_times.iter().copied()).collect();
-    key_times.sort_unstable();
-    key_times.dedup();
-    Seen { answer: Some(Answer { probabilities, agreement }), key_times }
+    let mut times: Vec<Ns> = decisions.iter().flat_map(|d| d.key_times.iter().copied()).collect();
+    times.sort_unstable();
+    times.dedup();
+    let logits = listener.map_or(Vec::new(), |listener| {
+        decisions.iter().filter_map(|d| listener.heard(&d.probabilities)).collect()
+    });
+    let key = |t: Ns| Key { t, rect: face.rect_at(t) };
+    Seen {
+        answer: Some(Answer { probabilities, agreement }),
+        keys: times.into_iter().map(key).collect(),
+        logits,
+    }
 }
 
 /// The pictures of a folder, by name, and their common media type.

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gstdfer::core::Ns;
 use gstdfer::core::result::{Probabilities, Status};
 use gstdfer::core::types::SECOND;
+use gstdfer::core::{Ns, Rect};
 use gstdfer::meta::FrameResults;
 
 use crate::shown;
@@ -44,6 +44,8 @@ pub struct Face {
     pub decisions: Vec<Decision>,
     /// Sum over frames of its area in pixels.
     pub weight: f64,
+    /// Where it was, in order of time; pixels of the frame.
+    boxes: Vec<(Ns, Rect)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,10 @@ impl Timeline {
             let e = &face.expression;
             let Some(track) = e.track_id else { continue };
             let known = self.faces.entry(track).or_default();
-            known.weight += face.rect.map_or(0.0, |r| f64::from(r.area()));
+            if let Some(rect) = face.rect {
+                known.weight += f64::from(rect.area());
+                known.boxes.push((t, rect));
+            }
             let same = known.spans.last_mut().filter(|s| {
                 s.status == e.status && s.label == e.label && s.end.abs_diff(t) <= GLITCH
             });
@@ -150,6 +155,13 @@ impl Timeline {
 const GLITCH: Ns = 1_000_000;
 
 impl Face {
+    /// Where it was in the frame nearest to `t`.
+    pub fn rect_at(&self, t: Ns) -> Option<Rect> {
+        let after = self.boxes.partition_point(|(at, _)| *at < t);
+        let near = self.boxes[after.saturating_sub(1)..].iter().take(2);
+        near.min_by_key(|(at, _)| at.abs_diff(t)).map(|(_, rect)| *rect)
+    }
+
     /// How long each stable label was there, and each other status; the longest first.
     pub fn shares(&self) -> Vec<(String, Ns)> {
         let mut all: Vec<(String, Ns)> = Vec::new();
@@ -171,7 +183,6 @@ impl Face {
 
 #[cfg(test)]
 mod tests {
-    use gstdfer::core::Rect;
     use gstdfer::core::result::Expression;
     use gstdfer::meta::Face as MetaFace;
 
@@ -202,6 +213,7 @@ mod tests {
         let shares = [("happy".to_owned(), 130 * MS), ("warming-up".to_owned(), 40 * MS)];
         assert_eq!(face.shares(), shares);
         assert_eq!(face.weight, 800.0);
+        assert_eq!(face.rect_at(150 * MS), Some(Rect { x: 0.0, y: 0.0, w: 10.0, h: 20.0 }));
         let told = line.summary("a.mp4");
         assert_eq!(
             told,

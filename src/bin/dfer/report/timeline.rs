@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The page of `dfer analyze --report`: one file that needs neither network nor script, without
-//! pictures of anybody.
+//! The page of `dfer analyze --report`: a timeline of every face.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use gstdfer::core::Ns;
 use gstdfer::core::result::Status;
 use gstdfer::core::types::SECOND;
 
+use crate::predict::Key;
+use crate::report::{Shot, details, escape, scroll, shots};
 use crate::shown::seconds;
 use crate::timeline::{Face, Span, Timeline};
 
@@ -18,71 +20,41 @@ const COLOURS: [&str; 7] =
 /// Of classes beyond these.
 const OTHER: &str = "#56b4e9";
 
+/// What is told of one input.
+pub struct Input {
+    pub name: String,
+    /// Or why nothing was seen.
+    pub seen: Result<Timeline, String>,
+    /// By track id; none unless they are wanted.
+    pub pictures: BTreeMap<u64, Vec<Shot>>,
+}
+
+/// Pictures of a face at most.
+const PICTURES: usize = 12;
+
 /// Width of a plot in its own units.
 const WIDTH: f64 = 1000.0;
 /// Time marks on an axis at most.
 const MARKS: u64 = 12;
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fff; --line: #bbb; --faint: #eee; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #eee; --paper: #16181b; --line: #555; --faint: #2a2d31; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 70rem; margin: 0 auto; padding: 1rem; }
-h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-svg { display: block; width: 100%; min-width: 40rem; }
-svg text { fill: var(--ink); font-size: 13px; }
-svg .on { fill: #000; }
-svg .grid { stroke: var(--line); }
-svg .agreement { fill: none; stroke: var(--ink); stroke-width: 2; }
-svg .key { stroke: var(--ink); stroke-width: 1.5; }
-svg .none { fill: var(--faint); stroke: var(--line); stroke-dasharray: 4 3; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border: 1px solid var(--line); padding: .15rem .5rem; text-align: left; }
-.legend { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; list-style: none; }
-.legend i { display: inline-block; width: 1em; height: 1em; margin-right: .4em;
-  vertical-align: -.1em; border: 1px solid var(--line); }
-";
-
-/// The page for these inputs: name and what was seen, or why nothing was.
-pub fn page(inputs: &[(String, Result<Timeline, String>)]) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Facial expressions over time</title><style>{STYLE}</style></head><body>\n\
-         <h1>Facial expressions over time</h1>\n\
-         <p>An expression is what a face shows; it does not tell what a person feels. \
-         Grey, dashed stretches are those in which no label can be trusted.</p>\n"
+/// The page for these inputs.
+pub fn page(inputs: &[Input]) -> String {
+    let mut body = String::from(
+        "<p>An expression is what a face shows; it does not tell what a person feels. \
+         Grey, dashed stretches are those in which no label can be trusted.</p>\n",
     );
-    for (name, seen) in inputs {
-        page += &format!("<section><h2>{}</h2>\n", escape(name));
+    for Input { name, seen, pictures } in inputs {
+        body += &format!("<section><h2>{}</h2>\n", escape(name));
         match seen {
-            Ok(timeline) => page += &input(timeline),
-            Err(cause) => page += &format!("<p>Could not be analysed: {}</p>\n", escape(cause)),
+            Ok(timeline) => body += &input(timeline, pictures),
+            Err(cause) => body += &format!("<p>Could not be analysed: {}</p>\n", escape(cause)),
         }
-        page += "</section>\n";
+        body += "</section>\n";
     }
-    page + "</body></html>\n"
+    super::page("Facial expressions over time", &body)
 }
 
-/// Text for the inside of elements and of quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-fn input(timeline: &Timeline) -> String {
+fn input(timeline: &Timeline, pictures: &BTreeMap<u64, Vec<Shot>>) -> String {
     let length = seconds(timeline.end.saturating_sub(timeline.start));
     let mut html = format!("<p>{length}, {} frames</p>\n", timeline.frames);
     if timeline.faces.is_empty() {
@@ -97,11 +69,10 @@ fn input(timeline: &Timeline) -> String {
         let classes = classes(face);
         html += &legend(&classes);
         let title = format!("Face {track} over {length}; the same is in the tables below");
-        html += &format!(
-            "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline of face {track}\">{}</div>\n",
-            plot(face, timeline, &classes, &title)
-        );
-        html += &tables(face, &classes, timeline.start);
+        let name = format!("Timeline of face {track}");
+        html += &scroll(&name, &plot(face, timeline, &classes, &title));
+        html += &pictures.get(track).map_or(String::new(), |all| shots(all));
+        html += &tables(*track, face, &classes, timeline.start);
     }
     html
 }
@@ -208,37 +179,64 @@ fn step(length: Ns) -> Ns {
     }
 }
 
-fn tables(face: &Face, classes: &[String], start: Ns) -> String {
+fn tables(track: u64, face: &Face, classes: &[String], start: Ns) -> String {
     let at = |t: Ns| seconds(t.saturating_sub(start));
-    let mut html = String::from(
-        "<details><summary>Labels and statuses as a table</summary><div class=\"wide\" tabindex=\"0\"><table>\
-         <tr><th>from</th><th>to</th><th>status</th><th>label</th></tr>\n",
+    let mut rows = String::from(
+        "<table><tr><th scope=\"col\">from</th><th scope=\"col\">to</th><th scope=\"col\">status</th>\
+         <th scope=\"col\">label</th></tr>\n",
     );
     for span in &face.spans {
         let label = escape(held(span).unwrap_or("none"));
         let (from, to, status) = (at(span.start), at(span.end), span.status);
         let _ = writeln!(
-            html,
+            rows,
             "<tr><td>{from}</td><td>{to}</td><td>{status}</td><td>{label}</td></tr>"
         );
     }
-    html += "</table></div></details>\n<details><summary>Decisions: agreement, key moments, probabilities</summary>\
-             <div class=\"wide\" tabindex=\"0\"><table><tr><th>time</th><th>agreement</th><th>key moments</th>";
+    let name = format!("Labels and statuses of face {track}");
+    let mut html = details("Labels and statuses as a table", &scroll(&name, &(rows + "</table>")));
+    let mut rows = String::from(
+        "<table><tr><th scope=\"col\">time</th><th scope=\"col\">agreement</th>\
+         <th scope=\"col\">key moments</th>",
+    );
     for class in classes {
-        let _ = write!(html, "<th>{}</th>", escape(class));
+        let _ = write!(rows, "<th scope=\"col\">{}</th>", escape(class));
     }
-    html += "</tr>\n";
+    rows += "</tr>\n";
     for decision in &face.decisions {
         let agreement = decision.agreement.map_or("unknown".to_owned(), |a| format!("{a:.3}"));
         let keys: Vec<_> = decision.key_times.iter().map(|t| at(*t)).collect();
         let (t, keys) = (at(decision.t), keys.join(", "));
-        let _ = write!(html, "<tr><td>{t}</td><td>{agreement}</td><td>{keys}</td>");
+        let _ = write!(rows, "<tr><td>{t}</td><td>{agreement}</td><td>{keys}</td>");
         for (_, p) in &decision.probabilities.0 {
-            let _ = write!(html, "<td>{p:.3}</td>");
+            let _ = write!(rows, "<td>{p:.3}</td>");
         }
-        html += "</tr>\n";
+        rows += "</tr>\n";
     }
-    html + "</table></div></details>\n"
+    let name = format!("Decisions on face {track}");
+    html += &details(
+        "Decisions: agreement, key moments, probabilities",
+        &scroll(&name, &(rows + "</table>")),
+    );
+    html
+}
+
+/// What a picture may show of a face: a key moment of each of its longest labelled stretches, in
+/// order of time, and what is written under it.
+pub fn moments(face: &Face, start: Ns) -> Vec<(Key, String)> {
+    let mut keys: Vec<Ns> = face.decisions.iter().flat_map(|d| d.key_times.clone()).collect();
+    keys.sort_unstable();
+    let mut spans: Vec<&Span> = face.spans.iter().filter(|span| held(span).is_some()).collect();
+    spans.sort_by_key(|span| std::cmp::Reverse(span.end - span.start));
+    spans.truncate(PICTURES);
+    spans.sort_by_key(|span| span.start);
+    let moment = |span: &Span| {
+        let inside: Vec<_> = keys.iter().filter(|t| (span.start..=span.end).contains(*t)).collect();
+        let t = inside.get(inside.len() / 2).map_or(span.start, |t| **t);
+        let text = format!("{}, {}", held(span)?, seconds(t.saturating_sub(start)));
+        Some((Key { t, rect: face.rect_at(t) }, text))
+    };
+    spans.into_iter().filter_map(moment).collect()
 }
 
 #[cfg(test)]
@@ -247,8 +245,9 @@ mod tests {
 
     #[test]
     fn names_cannot_become_markup() {
-        let name = "<script>alert('x')</script>\"&";
-        let page = page(&[(name.to_owned(), Err(name.to_owned()))]);
+        let name = "<script>alert('x')</script>\"&".to_owned();
+        let input = Input { name: name.clone(), seen: Err(name), pictures: BTreeMap::new() };
+        let page = page(&[input]);
         assert!(!page.contains("<script"), "{page}");
         let escaped = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;";
         assert_eq!(page.matches(escaped).count(), 2);

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which inputs are looked at: lists in files, and parts of a whole for several machines.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::shown;
+
+/// One of several parts of equal size: every `of`-th input, so that what is alike and lies side by
+/// side is spread over all parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Shard {
+    /// From 1.
+    pub number: usize,
+    pub of: usize,
+}
+
+impl Shard {
+    pub const WHOLE: Self = Self { number: 1, of: 1 };
+
+    /// Whether the `n`-th input, from 0, belongs to it.
+    pub fn has(self, n: usize) -> bool {
+        n % self.of == self.number - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shard = text.split_once('/').and_then(|(number, of)| {
+            Some(Self { number: number.parse().ok()?, of: of.parse().ok()? })
+        });
+        shard
+            .filter(|s| (1..=s.of).contains(&s.number))
+            .ok_or_else(|| "a part and their number is wanted, as in 3/16".to_owned())
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+/// The paths in a file, or in the standard input for `-`: one on each line, or ended by zero bytes
+/// (as `find -print0` writes them) when there are any.
+pub fn list(file: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut bytes = Vec::new();
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+    };
+    read.map_err(|e| format!("{}: cannot be read: {e}", shown::path(file)))?;
+    let end = if bytes.contains(&0) { 0 } else { b'\n' };
+    let paths: Vec<_> = bytes
+        .split(|byte| *byte == end)
+        .map(|path| if end == b'\n' { path.strip_suffix(b"\r").unwrap_or(path) } else { path })
+        .filter(|path| !path.is_empty())
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+        .collect();
+    if paths.is_empty() {
+        return Err(format!("{}: there are no paths in it", shown::path(file)));
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_part_the_whole() {
+        let shards: Vec<Shard> = (1..=3).map(|n| format!("{n}/3").parse().unwrap()).collect();
+        for n in 0..10 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(n)).count(), 1, "{n}");
+        }
+        for wrong in ["0/3", "4/3", "1/0", "1", "a/b", "-1/2", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_are_lines_or_ended_by_zero() {
+        let folder = std::env::temp_dir().join(format!("dfer-list-{}", std::process::id()));
+        let of = |text: &[u8]| {
+            std::fs::write(&folder, text).unwrap();
+            list(&folder)
+        };
+        assert_eq!(of(b"a b\r\n\nc\n").unwrap(), ["a b", "c"].map(PathBuf::from));
+        assert_eq!(of(b"a\nb\0c\0").unwrap(), ["a\nb", "c"].map(PathBuf::from));
+        assert!(of(b"\n").unwrap_err().contains("no paths"));
+        std::fs::remove_file(&folder).unwrap();
+    }
+}
