@@ -5,9 +5,6 @@
 //! The footage is looked for in the folder that the environment variable `DFER_MEDIA` names, else
 //! in `../shared/media`; tests of what is not there say so and pass. Every test prints what it
 //! measured (`cargo test --test footage -- --nocapture`).
-//!
-//! An expectation that the networks do not fulfil yet stands in [`NOT_YET`], with what was measured;
-//! it is still measured and printed. Every other one fails its test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,22 +15,10 @@ use gst_app::AppSink;
 use gstdfer::core::result::{Expression, Status};
 use gstdfer::meta;
 
-/// Expectations that the shipped networks miss. Take out what is told to be fulfilled.
-const NOT_YET: &[&str] = &[
-    // Stable surprise for 5 % of it.
-    "no wrong label behind the hand",
-    // 46 %.
-    "the demo is stable for half of it",
-];
-
-/// Fails the test where an expectation is not met that should be.
+/// Prints what was measured, and fails the test where it does not meet the expectation.
 fn expect(what: &str, met: bool, measured: impl std::fmt::Display) {
-    let known = NOT_YET.contains(&what);
     println!("{}: {what}: {measured}", if met { "met" } else { "NOT MET" });
-    if met && known {
-        println!("`{what}` is fulfilled now and may leave NOT_YET");
-    }
-    assert!(met || known, "{what}: {measured}");
+    assert!(met, "{what}: {measured}");
 }
 
 fn percent(share: f64) -> String {

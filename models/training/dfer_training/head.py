@@ -165,7 +165,7 @@ def main(argv: list[str]) -> None:
         head.load_state_dict(common.load_checkpoint(common.need(args.start, "the head to start from"))["head"])
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
-    calibration = head_measure.calibrate(head, real, sequences)
+    calibration = head_measure.calibrate(head, real)
     figures = head_measure.figures(head, real, sequences, calibration)
     for line in head_measure.lines(figures):
         log(line)
@@ -177,7 +177,7 @@ def main(argv: list[str]) -> None:
 def command(args) -> str:
     """The command line of these figures, without the places of data."""
     start = " --start head.pt" if args.start else ""
-    return f"python -m dfer_training head --cap {args.cap} --steps {args.steps} --rate {args.rate:g} --seed {args.seed}{start}" + (" --test" if args.test else "")
+    return f"python -m dfer_training head --cap {args.cap} --steps {args.steps} --revise {args.revise} --rendered {args.rendered:g} --rate {args.rate:g} --seed {args.seed}{start}" + (" --test" if args.test else "")
 
 
 def evaluate(args, log) -> dict:
