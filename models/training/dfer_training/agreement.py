@@ -56,12 +56,15 @@ def evidence(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return agreement(p) * (others.max(1) - own)
 
 
-def verdicts(p: np.ndarray, labels: np.ndarray, threshold: float | None = None):
+def verdicts(p: np.ndarray, labels: np.ndarray, threshold: float | None = None, power: float = 1.0):
     """Verdict [N] (CLEAN, HARD, NOISY), agreement [N] and the threshold between agreeing and disagreeing.
+
+    `power` sharpens the distributions first: a network that learns from many wrong labels is unsure of everything.
 
     A clip set agrees when its agreement, weighted by how far its mean is from undecided, exceeds the
     threshold (Otsu's, unless given).
     """
+    p = p ** power / (p ** power).sum(2, keepdims=True)
     mean = p.mean(1)
     together = agreement(p) * mean.max(1)
     threshold = otsu(together) if threshold is None else threshold
@@ -70,11 +73,11 @@ def verdicts(p: np.ndarray, labels: np.ndarray, threshold: float | None = None):
     return np.where(~agrees, HARD, np.where(right, CLEAN, NOISY)), agreement(p), threshold
 
 
-def revise(p: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def revise(p: np.ndarray, labels: np.ndarray, targets: np.ndarray, power: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """What samples are to be taught after their clips answered p [N, K, C]: targets [N, C] and weights [N].
 
     Clean samples as they are; hard ones stronger; noisy ones weaker, and with the clips' own answer as target.
     """
-    verdict = verdicts(p, labels)[0]
+    verdict = verdicts(p, labels, power=power)[0]
     noisy = verdict == NOISY
     return (np.where(noisy[:, None], p.mean(1), targets), np.where(verdict == HARD, 1.3, np.where(noisy, 0.7, 1.0)))

@@ -24,6 +24,8 @@ VARIANTS = {
     "all": dict(dual=True, keys=True, pa=True),
 }
 NOISES = {"0": ("symmetric", 0.0), "20": ("symmetric", 0.2), "40": ("symmetric", 0.4), "20 look-alike": ("look-alike", 0.2)}
+POWER = 3.0
+"""How far PA sharpens the clips' distributions before it compares them: of 1, 3 and 6 the best at 40 % noise on seed 1."""
 # surprise <-> fear, angry <-> disgust, sad <-> neutral; happy goes to neutral.
 LOOK_ALIKE = {0: 2, 1: 2, 2: 1, 3: 5, 4: 6, 5: 3, 6: 4}
 
@@ -71,7 +73,7 @@ def teach(samples: Samples, labels: np.ndarray, variant: dict, seed: int, epochs
     optimiser = torch.optim.AdamW(head.parameters(), 2e-3, weight_decay=0.05)
     goal = F.one_hot(torch.from_numpy(labels), 7).float()
     weight = torch.ones(len(labels))
-    memory, batch = None, min(96, len(labels))
+    memory, answers, batch = None, [], min(96, len(labels))
     steps = -(-len(labels) // batch)
     for epoch in range(epochs):
         g = torch.Generator().manual_seed(seed * 1000 + epoch)
@@ -89,13 +91,13 @@ def teach(samples: Samples, labels: np.ndarray, variant: dict, seed: int, epochs
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        if variant["pa"] and epoch >= epochs // 5:
+        if variant["pa"] and epoch >= epochs // 5 and epoch % 2:
             # The mean over all epochs so far: what was said before the wrong labels were learnt by heart keeps its weight.
-            now, seen = samples.answers(head), epoch - epochs // 5
-            memory = now if memory is None else (memory * seen + now) / (seen + 1)
+            answers.append(samples.answers(head))
+            memory = np.mean(answers, 0)
             # A network that knows little yet would confirm its own mistakes.
             if epoch >= 0.4 * epochs:
-                goal, weight = (torch.from_numpy(v).float() for v in agreement.revise(memory, labels, np.eye(7)[labels]))
+                goal, weight = (torch.from_numpy(v).float() for v in agreement.revise(memory, labels, np.eye(7)[labels], POWER))
     return head, memory
 
 
@@ -113,7 +115,7 @@ def run(sequences: syndfer.Sequences, seeds: int, epochs: int, log, keep=lambda 
                 war, uar = metrics.war_uar(test.answers(head).mean(1).argmax(1), test.labels)
                 row = {"noise": noise, "seed": seed, "variant": name, "war": war, "uar": uar}
                 if variant["pa"] and wrong.any():
-                    verdict, _, threshold = agreement.verdicts(memory, labels)
+                    verdict, _, threshold = agreement.verdicts(memory, labels, power=POWER)
                     score = agreement.evidence(memory, labels)
                     row |= {"auc": float(roc_auc_score(wrong, score)), "threshold": threshold,
                             "noisy-recall": float((verdict[wrong] == agreement.NOISY).mean()),
