@@ -19,6 +19,8 @@ pub mod dferrecorder;
 pub mod filter;
 #[cfg(feature = "plugin")]
 pub mod meta;
+#[cfg(feature = "plugin")]
+mod records;
 
 #[cfg(feature = "plugin")]
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

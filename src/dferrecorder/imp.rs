@@ -9,12 +9,10 @@ use gst_base::prelude::*;
 use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::prelude::*;
 
-use super::format::{self, Frame};
-use super::report::{Surroundings, no_face};
-use super::selection::Selection;
+use super::Settings;
 use super::writer::{Failed, Target, Writer};
-use super::{Settings, clock};
-use crate::meta;
+use crate::records::format::Format;
+use crate::records::{Reporter, clock};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -27,16 +25,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// Exists between `start()` and `stop()`.
 struct State {
     writer: Arc<Writer>,
-    format: Box<dyn format::Format>,
-    selection: Selection,
-    /// Width and height from the caps, in pixels.
-    frame: [u32; 2],
-    /// Whether running times can be turned into wall-clock time.
-    live: bool,
-    buffers: u64,
-    /// Buffers with results on them.
-    analysed: u64,
-    records: u64,
+    format: Box<dyn Format>,
+    reporter: Reporter,
 }
 
 #[derive(Default)]
@@ -188,7 +178,8 @@ impl BaseTransformImpl for DferRecorder {
                 ("no file to write to: set location to a path")
             ));
         };
-        let format = format::new(&settings)
+        let format = settings
+            .writer()
             .map_err(|reason| gst::error_msg!(gst::ResourceError::Settings, ("{reason}")))?;
         let target = Target {
             path: &PathBuf::from(location),
@@ -205,12 +196,7 @@ impl BaseTransformImpl for DferRecorder {
         *self.state.lock().unwrap() = Some(State {
             writer: Arc::new(writer),
             format,
-            selection: Selection::new(settings.detail),
-            frame: [0, 0],
-            live: false,
-            buffers: 0,
-            analysed: 0,
-            records: 0,
+            reporter: Reporter::new(settings.detail),
         });
         Ok(())
     }
@@ -223,18 +209,16 @@ impl BaseTransformImpl for DferRecorder {
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let structure = incaps.structure(0);
-        let side =
-            |name| structure.and_then(|s| s.get::<i32>(name).ok()).and_then(|v| v.try_into().ok());
-        let (Some(width), Some(height)) = (side("width"), side("height")) else {
-            return Err(gst::loggable_error!(CAT, "caps without width and height: {incaps}"));
-        };
         let live = clock::is_live(self.obj().sink_pad());
-        if let Some(state) = self.state.lock().unwrap().as_mut() {
-            state.frame = [width, height];
-            state.live = live;
+        let understood = match self.state.lock().unwrap().as_mut() {
+            Some(state) => state.reporter.set_caps(incaps, live),
+            None => true,
+        };
+        if understood {
+            Ok(())
+        } else {
+            Err(gst::loggable_error!(CAT, "caps without width and height: {incaps}"))
         }
-        Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -242,7 +226,8 @@ impl BaseTransformImpl for DferRecorder {
             gst::EventView::Eos(_) => {
                 // The error, if there is one, is on the bus already.
                 let _ = self.finish();
-                self.warn_if_nothing_was_analysed();
+                let counts = self.state.lock().unwrap().as_ref().map(|s| s.reporter.counts());
+                Reporter::warn_if_nothing_was_analysed(counts.unwrap_or_default(), &*self.obj());
             }
             gst::EventView::FlushStop(_) => _ = self.finish(),
             _ => (),
@@ -257,9 +242,12 @@ impl BaseTransformImpl for DferRecorder {
         let (text, writer) = {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::Flushing)?;
-            state.buffers += 1;
-            let text = meta::read(buffer).map(|results| self.text(state, buffer, &results));
-            (text.unwrap_or_default(), state.writer.clone())
+            let mut text = String::new();
+            let segment = self.obj().segment();
+            if let Some(frame) = state.reporter.frame(buffer, &segment, self.obj().upcast_ref()) {
+                state.format.frame(&frame, &mut text);
+            }
+            (text, state.writer.clone())
         };
         // Without the lock: a full queue must not keep others from reading the statistics.
         let written = if text.is_empty() {
@@ -272,39 +260,6 @@ impl BaseTransformImpl for DferRecorder {
 }
 
 impl DferRecorder {
-    /// What the file gets for one buffer.
-    fn text(
-        &self,
-        state: &mut State,
-        buffer: &gst::BufferRef,
-        results: &meta::FrameResults,
-    ) -> String {
-        let time = self.obj().segment().downcast::<gst::ClockTime>().ok();
-        let running_time = time.and_then(|s| s.to_running_time(buffer.pts()?));
-        let unix = clock::from_meta(buffer).or_else(|| {
-            state.live.then(|| clock::from_clock(self.obj().upcast_ref(), running_time?)).flatten()
-        });
-        let around = Surroundings {
-            frame: state.frame,
-            pts: buffer.pts().map(gst::ClockTime::nseconds),
-            running_time: running_time.map(gst::ClockTime::nseconds),
-            utc: unix.and_then(clock::rfc3339),
-        };
-        let selected = state.selection.select(results, &around);
-        state.analysed += 1;
-        state.records += selected.chosen.len() as u64;
-        let frame = Frame {
-            selected: &selected,
-            head: &no_face(results, &around, None),
-            now: around.running_time.or(around.pts),
-            duration: buffer.duration().map_or(0, gst::ClockTime::nseconds),
-            unix,
-        };
-        let mut text = String::new();
-        state.format.frame(&frame, &mut text);
-        text
-    }
-
     /// Closes what is open and waits until it is in the file.
     fn finish(&self) -> Result<(), Failed> {
         let (text, writer) = {
@@ -312,7 +267,7 @@ impl DferRecorder {
             let Some(state) = state.as_mut() else { return Ok(()) };
             let mut text = String::new();
             state.format.finish(&mut text);
-            state.selection.reset();
+            state.reporter.reset();
             (text, state.writer.clone())
         };
         if !text.is_empty() {
@@ -321,25 +276,13 @@ impl DferRecorder {
         writer.flush()
     }
 
-    fn warn_if_nothing_was_analysed(&self) {
-        let nothing =
-            self.state.lock().unwrap().as_ref().is_some_and(|s| s.buffers > 0 && s.analysed == 0);
-        if nothing {
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Failed,
-                ("nothing to record: no buffer had results on it; put a dferfilter upstream")
-            );
-        }
-    }
-
     fn stats(&self) -> gst::Structure {
         let state = self.state.lock().unwrap();
         let of = |f: &dyn Fn(&State) -> u64| state.as_ref().map_or(0, f);
         gst::Structure::builder("stats")
-            .field("buffers", of(&|s| s.buffers))
-            .field("analysed", of(&|s| s.analysed))
-            .field("records", of(&|s| s.records))
+            .field("buffers", of(&|s| s.reporter.counts().buffers))
+            .field("analysed", of(&|s| s.reporter.counts().analysed))
+            .field("records", of(&|s| s.reporter.counts().records))
             .field("bytes", of(&|s| s.writer.bytes()))
             .field("waiting", of(&|s| s.writer.waiting()))
             .build()

@@ -11,14 +11,14 @@
 //! ```
 //! writes one JSON line whenever a face appears, disappears or changes its expression.
 
-mod clock;
-mod format;
 mod imp;
-mod report;
-mod selection;
 mod writer;
 
 use gst::prelude::*;
+
+use crate::records::format;
+
+pub use crate::records::Detail;
 
 glib::wrapper! {
     pub struct DferRecorder(ObjectSubclass<imp::DferRecorder>)
@@ -48,29 +48,6 @@ pub enum Format {
     Jitsi,
 }
 
-/// When a record is written. Formats of stable stretches (webvtt, srt, jitsi) do not look at it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstDferRecorderDetail")]
-pub enum Detail {
-    #[default]
-    #[enum_value(
-        name = "Changes: when a face comes, goes, or changes its label or status",
-        nick = "changes"
-    )]
-    Changes,
-    #[enum_value(
-        name = "Decisions: changes, and every decision of the network",
-        nick = "decisions"
-    )]
-    Decisions,
-    #[enum_value(
-        name = "Frames: every face of every frame, and every frame without a face",
-        nick = "frames"
-    )]
-    Frames,
-}
-
 /// What the properties say.
 #[derive(Debug, Clone)]
 struct Settings {
@@ -94,6 +71,39 @@ impl Default for Settings {
             aggregate_only: false,
             min_group: 3,
         }
+    }
+}
+
+impl Settings {
+    /// The writer of the format; says what does not go together.
+    fn writer(&self) -> Result<Box<dyn format::Format>, String> {
+        use Format::{Csv, Jitsi, Jsonl, Onvif, Srt, Webvtt};
+        let nick = nick(self.format);
+        if self.aggregate_only {
+            let csv = self.format == Csv;
+            return match self.format {
+                Jsonl | Csv => {
+                    Ok(Box::new(format::Aggregate::new(csv, self.detail, self.min_group)))
+                }
+                _ => Err(format!(
+                    "format {nick} cannot hold aggregates; use jsonl or csv, or unset aggregate-only"
+                )),
+            };
+        }
+        let writer: Box<dyn format::Format> = match self.format {
+            Jsonl => Box::new(format::Jsonl),
+            Csv => Box::new(format::Csv),
+            Webvtt => Box::new(format::Webvtt::default()),
+            Srt => Box::new(format::Srt::default()),
+            Onvif => Box::new(format::Onvif::new(self.onvif_expression)),
+            Jitsi => Box::new(format::Jitsi::default()),
+        };
+        if self.append && !writer.can_append() {
+            return Err(format!(
+                "format {nick} cannot be appended to; unset append, or use jsonl, csv or jitsi"
+            ));
+        }
+        Ok(writer)
     }
 }
 

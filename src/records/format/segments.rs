@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Frame;
+use super::{Frame, cue_text};
 use crate::core::record::Record;
 use crate::core::result::{Expression, Status};
 use crate::core::types::{Ns, SECOND};
@@ -28,6 +28,13 @@ pub(super) struct Segment {
     pub probability: Option<f32>,
     /// Mean over the frames, 0 to 1.
     pub agreement: Option<f32>,
+}
+
+impl Segment {
+    /// What a cue says of it.
+    pub fn text(&self) -> String {
+        cue_text(self.track_id, &self.label, self.probability, self.agreement)
+    }
 }
 
 /// Follows all faces. Segments come out in order of their start.
@@ -73,7 +80,7 @@ impl Mean {
 
 impl Segments {
     /// The segments that are known for good after this frame.
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Vec<Segment> {
+    pub fn frame(&mut self, frame: &Frame) -> Vec<Segment> {
         let Some(now) = frame.now else { return Vec::new() };
         for record in &frame.selected.all {
             self.face(record, now, frame.unix);
@@ -174,7 +181,7 @@ fn evidence(record: &Record, now: Ns) -> Ns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dferrecorder::selection::Selected;
+    use crate::records::Selected;
 
     /// Pushes (second, status, label of face 1) a second apart and gives back (label, start, end).
     fn segments(states: &[(Status, Option<&str>)]) -> Vec<(String, Ns, Ns)> {
@@ -189,10 +196,10 @@ mod tests {
             record.expression.status = *status;
             record.expression.label = label.map(Into::into);
             let selected = Selected { all: vec![record], chosen: Vec::new() };
-            let head = &template;
+            let head = template.clone();
             let now = Some(i as Ns * SECOND);
             all.extend(segments.frame(&Frame {
-                selected: &selected,
+                selected,
                 head,
                 now,
                 duration: SECOND,

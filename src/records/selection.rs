@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Detail;
-use super::report::{Surroundings, no_face, records};
+use super::reporter::{Surroundings, no_face, records};
 use crate::core::record::Record;
 use crate::core::result::Status;
 use crate::core::types::Ns;
@@ -30,7 +30,7 @@ struct Said {
 
 /// The records of one frame.
 #[derive(Debug, Default)]
-pub(super) struct Selected {
+pub(crate) struct Selected {
     /// Every face's, whatever the detail.
     pub all: Vec<Record>,
     /// Those to be written.

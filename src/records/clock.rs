@@ -11,7 +11,7 @@ const SECOND: i128 = 1_000_000_000;
 const NTP_TO_UNIX: i128 = 2_208_988_800 * SECOND;
 
 /// Nanoseconds since 1970 that a reference timestamp meta with NTP or Unix time states.
-pub(super) fn from_meta(buffer: &gst::BufferRef) -> Option<i128> {
+pub(crate) fn from_meta(buffer: &gst::BufferRef) -> Option<i128> {
     buffer.iter_meta::<gst::ReferenceTimestampMeta>().find_map(|meta| {
         let time = i128::from(meta.timestamp().nseconds());
         match meta.reference().structure(0)?.name().as_str() {
@@ -24,20 +24,20 @@ pub(super) fn from_meta(buffer: &gst::BufferRef) -> Option<i128> {
 
 /// Nanoseconds since 1970 at a running time, by the pipeline's clock; for live pipelines, where
 /// the running time is the time of capture.
-pub(super) fn from_clock(element: &gst::Element, running_time: gst::ClockTime) -> Option<i128> {
+pub(crate) fn from_clock(element: &gst::Element, running_time: gst::ClockTime) -> Option<i128> {
     let since_start = element.clock()?.time().checked_sub(element.base_time()?)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
     Some(now - i128::from(since_start.nseconds()) + i128::from(running_time.nseconds()))
 }
 
 /// Whether a live source is upstream.
-pub(super) fn is_live(sinkpad: &gst::Pad) -> bool {
+pub(crate) fn is_live(sinkpad: &gst::Pad) -> bool {
     let mut query = gst::query::Latency::new();
     sinkpad.peer_query(&mut query) && query.result().0
 }
 
 /// RFC 3339 with milliseconds, as `2026-09-01T10:00:00.120Z`; `None` before 1970.
-pub(super) fn rfc3339(unix: i128) -> Option<String> {
+pub(crate) fn rfc3339(unix: i128) -> Option<String> {
     let millis = u64::try_from(unix / 1_000_000).ok()?;
     let seconds = glib::DateTime::from_unix_utc(i64::try_from(millis / 1000).ok()?).ok()?;
     Some(format!("{}.{:03}Z", seconds.format("%Y-%m-%dT%H:%M:%S").ok()?, millis % 1000))

@@ -4,14 +4,14 @@
 
 use super::{Format, Frame};
 
-pub(super) struct Jsonl;
+pub(crate) struct Jsonl;
 
 impl Format for Jsonl {
     fn can_append(&self) -> bool {
         true
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         for record in &frame.selected.chosen {
             // Nothing in a record can fail to become JSON: no maps with odd keys, no floats but f32.
             if let Ok(line) = serde_json::to_string(record) {

@@ -10,7 +10,7 @@ use super::segments::{Segment, Segments};
 use super::{Format, Frame};
 
 #[derive(Default)]
-pub(super) struct Jitsi {
+pub(crate) struct Jitsi {
     segments: Segments,
 }
 
@@ -19,7 +19,7 @@ impl Format for Jitsi {
         true
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         self.segments.frame(frame).iter().for_each(|s| line(s, out));
     }
 

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::super::clock;
-use super::{Format, Frame};
+use super::{Format, Frame, escaped};
 use crate::core::record::Record;
 use crate::core::result::{Expression, Status, round4};
 
@@ -19,7 +19,7 @@ const HEADER: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <tt:VideoAnalytics>
 "#;
 
-pub(super) struct Onvif {
+pub(crate) struct Onvif {
     /// Whether to add ONVIF's own, coarser classes.
     coarse: bool,
 }
@@ -39,13 +39,13 @@ impl Format for Onvif {
         "</tt:VideoAnalytics>\n</tt:MetadataStream>\n"
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         let chosen = &frame.selected.chosen;
         let Some(first) = chosen.first() else { return };
         // UtcTime has to be there; without a known time it counts from 1970, as nothing else would.
         let utc = frame.unix.unwrap_or(i128::from(frame.now.unwrap_or(0)));
         let utc = clock::rfc3339(utc).unwrap_or_default();
-        *out += &format!("<tt:Frame UtcTime=\"{utc}\" Source=\"{}\">\n", escaped(&first.stream));
+        *out += &format!("<tt:Frame UtcTime=\"{utc}\" Source=\"{}\">\n", quoted(&first.stream));
         *out += &transformation(first.frame);
         let (left, here): (Vec<_>, Vec<_>) =
             chosen.iter().partition(|r| r.expression.status == Status::NoFace);
@@ -102,7 +102,7 @@ fn labels(e: &Expression, out: &mut String) {
     let mut classes = e.probabilities.as_ref().map(|p| p.0.clone()).unwrap_or_default();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (i, (label, p)) in classes.iter().enumerate() {
-        let (p, label) = (round4(*p), escaped(label));
+        let (p, label) = (round4(*p), quoted(label));
         *out += &format!(
             "<tt:Label Likelihood=\"{p}\"><tt:Authority>{AUTHORITY}</tt:Authority><tt:ID>{label}</tt:ID>"
         );
@@ -132,8 +132,9 @@ fn coarse(label: &str) -> Option<&'static str> {
     })
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// Text for an attribute.
+fn quoted(text: &str) -> String {
+    escaped(text).replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn elements_come_in_the_order_of_the_schema() {
-        let text = super::super::tests::file(crate::dferrecorder::Format::Onvif, true);
+        let text = super::super::tests::file(super::Onvif::new(true));
         let mut appearances = 0;
         for appearance in text.split("<tt:Appearance>").skip(1) {
             let body = appearance.split("</tt:Appearance>").next().unwrap();

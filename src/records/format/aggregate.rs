@@ -12,14 +12,14 @@ use super::csv::Cells;
 use super::{Format, Frame};
 use crate::core::result::Status;
 use crate::core::types::Ns;
-use crate::dferrecorder::Detail;
+use crate::records::Detail;
 
 const SCHEMA: &str = "dfer-aggregate/1";
 
 /// Classes with a column of their own in CSV.
 const CLASSES: [&str; 7] = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"];
 
-pub(super) struct Aggregate {
+pub(crate) struct Aggregate {
     csv: bool,
     detail: Detail,
     min_group: u32,
@@ -73,12 +73,12 @@ impl Format for Aggregate {
         true
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         let counts = count(frame, self.min_group);
         if self.detail != Detail::Frames && self.last.as_ref() == Some(&counts) {
             return;
         }
-        let head = frame.head;
+        let head = &frame.head;
         let line = Line {
             schema: SCHEMA,
             stream: &head.stream,
@@ -98,7 +98,7 @@ impl Format for Aggregate {
     }
 }
 
-fn count(frame: &Frame<'_>, min_group: u32) -> Counts {
+fn count(frame: &Frame, min_group: u32) -> Counts {
     let faces = frame.selected.all.iter().map(|r| &r.expression);
     let faces = faces.filter(|e| e.status != Status::NoFace);
     let mut labels = BTreeMap::new();
@@ -134,7 +134,7 @@ fn row(line: &Line<'_>, out: &mut String) {
 mod tests {
     use super::*;
     use crate::core::record::Record;
-    use crate::dferrecorder::selection::Selected;
+    use crate::records::Selected;
 
     fn lines(csv: bool, detail: Detail, min_group: u32, frames: &[&[(Status, &str)]]) -> String {
         let head: Record = serde_json::from_str(
@@ -152,8 +152,8 @@ mod tests {
                 record
             };
             let selected = Selected { all: faces.iter().map(face).collect(), chosen: Vec::new() };
-            let frame =
-                Frame { selected: &selected, head: &head, now: None, duration: 0, unix: None };
+            let head = head.clone();
+            let frame = Frame { selected, head, now: None, duration: 0, unix: None };
             format.frame(&frame, &mut out);
         }
         out

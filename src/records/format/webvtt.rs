@@ -3,10 +3,10 @@
 //! WebVTT (W3C): one cue for each stretch of a stable label, in order of their start.
 
 use super::segments::{Segment, Segments};
-use super::{Format, Frame, cue_text, cue_time};
+use super::{Format, Frame, cue_time, escaped};
 
 #[derive(Default)]
-pub(super) struct Webvtt {
+pub(crate) struct Webvtt {
     segments: Segments,
 }
 
@@ -15,7 +15,7 @@ impl Format for Webvtt {
         "WEBVTT\n\n".to_owned()
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         self.segments.frame(frame).iter().for_each(|s| cue(s, out));
     }
 
@@ -25,7 +25,7 @@ impl Format for Webvtt {
 }
 
 fn cue(segment: &Segment, out: &mut String) {
-    let text = cue_text(segment).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = escaped(&segment.text());
     let (start, end) = (cue_time(segment.start, '.'), cue_time(segment.end, '.'));
     *out += &format!("{start} --> {end}\n{text}\n\n");
 }

@@ -11,13 +11,19 @@ mod segments;
 mod srt;
 mod webvtt;
 
-use super::Settings;
-use super::selection::Selected;
-use crate::core::record::Record;
+use super::Frame;
 use crate::core::types::Ns;
 
+pub(crate) use aggregate::Aggregate;
+pub(crate) use csv::Csv;
+pub(crate) use jitsi::Jitsi;
+pub(crate) use jsonl::Jsonl;
+pub(crate) use onvif::Onvif;
+pub(crate) use srt::Srt;
+pub(crate) use webvtt::Webvtt;
+
 /// Turns frames into text. Everything one call adds is written wholly or not at all.
-pub(super) trait Format: Send {
+pub(crate) trait Format: Send {
     /// First text of a new file.
     fn header(&self) -> String {
         String::new()
@@ -33,55 +39,10 @@ pub(super) trait Format: Send {
         false
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String);
+    fn frame(&mut self, frame: &Frame, out: &mut String);
 
     /// Adds what is still open, at the end of the stream.
     fn finish(&mut self, _out: &mut String) {}
-}
-
-/// One analysed frame.
-pub(super) struct Frame<'a> {
-    pub selected: &'a Selected,
-    /// The frame itself, as a record without a face.
-    pub head: &'a Record,
-    /// Running time, or the time stamp where there is none; `None` for frames without time.
-    pub now: Option<Ns>,
-    /// Length of the frame; 0 where it is not known.
-    pub duration: Ns,
-    /// Nanoseconds since 1970, where the pipeline knows them.
-    pub unix: Option<i128>,
-}
-
-/// The writer of a format; says what does not go together.
-pub(super) fn new(settings: &Settings) -> Result<Box<dyn Format>, String> {
-    use super::Format::{Csv, Jitsi, Jsonl, Onvif, Srt, Webvtt};
-    let nick = super::nick(settings.format);
-    if settings.aggregate_only {
-        return match settings.format {
-            Jsonl | Csv => Ok(Box::new(aggregate::Aggregate::new(
-                settings.format == Csv,
-                settings.detail,
-                settings.min_group,
-            ))),
-            _ => Err(format!(
-                "format {nick} cannot hold aggregates; use jsonl or csv, or unset aggregate-only"
-            )),
-        };
-    }
-    let format: Box<dyn Format> = match settings.format {
-        Jsonl => Box::new(jsonl::Jsonl),
-        Csv => Box::new(csv::Csv),
-        Webvtt => Box::new(webvtt::Webvtt::default()),
-        Srt => Box::new(srt::Srt::default()),
-        Onvif => Box::new(onvif::Onvif::new(settings.onvif_expression)),
-        Jitsi => Box::new(jitsi::Jitsi::default()),
-    };
-    if settings.append && !format.can_append() {
-        return Err(format!(
-            "format {nick} cannot be appended to; unset append, or use jsonl, csv or jitsi"
-        ));
-    }
-    Ok(format)
 }
 
 /// Hours, minutes, seconds and milliseconds, as cues have them.
@@ -91,25 +52,36 @@ fn cue_time(time: Ns, point: char) -> String {
     format!("{h:02}:{m:02}:{s:02}{point}{:03}", ms % 1000)
 }
 
-/// What a cue says of a face.
-fn cue_text(segment: &segments::Segment) -> String {
+/// What a cue says of a face; probability and agreement from 0 to 1.
+pub(crate) fn cue_text(
+    track_id: Option<u64>,
+    label: &str,
+    probability: Option<f32>,
+    agreement: Option<f32>,
+) -> String {
     let percent = |v: f32| (v * 100.0).round();
-    let mut text = segment.track_id.map_or(String::new(), |id| format!("#{id} "));
-    text += &segment.label;
-    if let Some(p) = segment.probability {
+    let mut text = track_id.map_or(String::new(), |id| format!("#{id} "));
+    text += label;
+    if let Some(p) = probability {
         text += &format!(" {} %", percent(p));
     }
-    if let Some(a) = segment.agreement {
+    if let Some(a) = agreement {
         text += &format!(", agreement {} %", percent(a));
     }
     text
 }
 
+/// Text for WebVTT, Pango mark-up, and XML outside attributes.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::core::record::Record;
     use crate::core::result::{Expression, Probabilities, Status, StreamAnswer, Streams};
+    use crate::records::{Selected, clock};
 
     const MS: Ns = 1_000_000;
 
@@ -123,9 +95,7 @@ pub(super) mod tests {
             seq: ms / 40,
             pts: Some(ms * MS),
             running_time: Some(ms * MS),
-            utc: super::super::clock::rfc3339(
-                i128::from(ms) * 1_000_000 + 1_788_256_800_000_000_000,
-            ),
+            utc: clock::rfc3339(i128::from(ms) * 1_000_000 + 1_788_256_800_000_000_000),
             frame: [1920, 1080],
             bounds: Some([612, 188, 192, 224]),
             expression: Expression {
@@ -153,7 +123,7 @@ pub(super) mod tests {
     }
 
     /// Two faces over eight seconds, and a label with characters that formats have to escape.
-    pub(in super::super) fn story() -> Vec<(Ns, Vec<Record>)> {
+    fn story() -> Vec<(Ns, Vec<Record>)> {
         use Status::{Changing, NoFace, Stable, Uncertain, WarmingUp};
         let one = |ms, status, label| record(1, ms, status, label);
         let mut gone = record(1, 8000, NoFace, None);
@@ -177,18 +147,19 @@ pub(super) mod tests {
     }
 
     /// A format's whole file for the story.
-    pub(super) fn file(format: super::super::Format, coarse: bool) -> String {
-        let settings = Settings { format, onvif_expression: coarse, ..Settings::default() };
-        let mut format = new(&settings).unwrap();
+    pub(super) fn file(mut format: impl Format) -> String {
         let mut out = format.header();
         for (ms, records) in story() {
             let all =
                 records.iter().filter(|r| r.expression.status != Status::NoFace).cloned().collect();
-            let selected = Selected { all, chosen: records };
             let unix = Some(i128::from(ms) * 1_000_000 + 1_788_256_800_000_000_000);
-            let head = &selected.chosen[0];
-            let frame =
-                Frame { selected: &selected, head, now: Some(ms * MS), duration: 40 * MS, unix };
+            let frame = Frame {
+                head: records[0].clone(),
+                selected: Selected { all, chosen: records },
+                now: Some(ms * MS),
+                duration: 40 * MS,
+                unix,
+            };
             format.frame(&frame, &mut out);
         }
         format.finish(&mut out);
@@ -196,7 +167,7 @@ pub(super) mod tests {
     }
 
     /// Compares with `tests/golden/NAME`; `DFER_BLESS=1` writes it instead.
-    pub(super) fn assert_golden(name: &str, text: &str) {
+    fn assert_golden(name: &str, text: &str) {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         if std::env::var_os("DFER_BLESS").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -208,18 +179,13 @@ pub(super) mod tests {
 
     #[test]
     fn every_format_matches_its_golden_file() {
-        use super::super::Format::{Csv, Jitsi, Jsonl, Onvif, Srt, Webvtt};
         gst::init().unwrap();
-        for (format, name) in [
-            (Jsonl, "jsonl"),
-            (Csv, "csv"),
-            (Webvtt, "vtt"),
-            (Srt, "srt"),
-            (Onvif, "onvif.xml"),
-            (Jitsi, "jitsi.jsonl"),
-        ] {
-            assert_golden(&format!("story.{name}"), &file(format, format == Onvif));
-        }
+        assert_golden("story.jsonl", &file(Jsonl));
+        assert_golden("story.csv", &file(Csv));
+        assert_golden("story.vtt", &file(Webvtt::default()));
+        assert_golden("story.srt", &file(Srt::default()));
+        assert_golden("story.onvif.xml", &file(Onvif::new(true)));
+        assert_golden("story.jitsi.jsonl", &file(Jitsi::default()));
     }
 
     #[test]

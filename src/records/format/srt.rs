@@ -3,17 +3,17 @@
 //! SubRip: numbered cues, one for each stretch of a stable label.
 
 use super::segments::{Segment, Segments};
-use super::{Format, Frame, cue_text, cue_time};
+use super::{Format, Frame, cue_time};
 
 #[derive(Default)]
-pub(super) struct Srt {
+pub(crate) struct Srt {
     segments: Segments,
     /// Cues written.
     count: u64,
 }
 
 impl Format for Srt {
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         let segments = self.segments.frame(frame);
         self.cues(&segments, out);
     }
@@ -30,7 +30,7 @@ impl Srt {
             self.count += 1;
             let (start, end) = (cue_time(segment.start, ','), cue_time(segment.end, ','));
             // There is no way to escape in SubRip; players take tags in angle brackets for mark-up.
-            let text = cue_text(segment).replace('<', "(").replace('>', ")");
+            let text = segment.text().replace('<', "(").replace('>', ")");
             *out += &format!("{}\n{start} --> {end}\n{text}\n\n", self.count);
         }
     }

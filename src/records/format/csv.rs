@@ -16,7 +16,7 @@ const COLUMNS: &str = "schema,stream,seq,pts,running-time,utc,frame-width,frame-
     surprise,disgust,fear,other,agreement,clips,votes,short-label,short-probability,long-label,\
     long-probability,clip-start,clip-end,clip-frames,key-times,face-quality,age,model\n";
 
-pub(super) struct Csv;
+pub(crate) struct Csv;
 
 impl Format for Csv {
     fn header(&self) -> String {
@@ -27,7 +27,7 @@ impl Format for Csv {
         true
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+    fn frame(&mut self, frame: &Frame, out: &mut String) {
         for record in &frame.selected.chosen {
             row(record, out);
         }
@@ -111,11 +111,10 @@ impl Cells<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dferrecorder::Format as Kind;
 
     #[test]
     fn every_row_has_every_column() {
-        let text = super::super::tests::file(Kind::Csv, false);
+        let text = super::super::tests::file(Csv);
         let columns = COLUMNS.split(',').count();
         let unquoted = text.lines().filter(|line| !line.contains('"'));
         assert!(unquoted.clone().count() > 5);
