@@ -137,6 +137,9 @@ def smooth_noise(shape: tuple, seed: int) -> np.ndarray:
 
 
 def save(model, path: Path) -> None:
+    """Writes the graph with a free first dimension: it is a batch of any size, of which tract takes one at a time."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
 
