@@ -166,7 +166,7 @@ fn crops_agree() {
         let map = crop::track_window(&rect, patch);
         let picture = frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge);
         let cut = Cut::Patch { map, face: rect, must_find: true };
-        analyst.run(Job::Face { t: 0, track: 1, picture, cut }).unwrap();
+        analyst.run(vec![Job::Face { t: 0, track: 1, picture, cut }]).unwrap();
 
         let wanted: Vec<u8> = serde_json::from_value(row["crop"].clone()).unwrap();
         let crops = keeper.crops.lock().unwrap();

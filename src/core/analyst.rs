@@ -13,9 +13,9 @@ use super::crop;
 use super::decision::{Consensus, Verdict};
 use super::error::Error;
 use super::history::History;
-use super::networks::{Clip, Detection, ExpressionNetwork, FaceDetector};
+use super::networks::{Clip, ClipAnswer, Detection, ExpressionNetwork, FaceDetector, Feature};
 use super::pixels::{Affine, Outside, Picture};
-use super::refine::refine;
+use super::refine::{Followed, refine};
 use super::sampling::{self, Span};
 use super::types::{Ns, Rect, SECOND, slot};
 
@@ -98,6 +98,14 @@ pub struct Analyst {
     pub spent: Vec<(Stage, Duration)>,
 }
 
+/// A face to be looked at, as a job has it.
+struct Target {
+    t: Ns,
+    track: u64,
+    picture: Picture,
+    cut: Cut,
+}
+
 struct Face {
     history: History,
     decided: Option<u64>,
@@ -118,18 +126,36 @@ impl Analyst {
         (networks.expression.spec().size as f32 * PATCH) as usize
     }
 
+    /// Faces that are worth handing to [`Self::run`] at once.
+    pub fn together(&self) -> usize {
+        self.networks.expression.together().max(1)
+    }
+
     /// Forgets all faces.
     pub fn reset(&mut self) {
         self.faces.clear();
     }
 
-    pub fn run(&mut self, job: Job) -> Result<Outcome, Error> {
-        match job {
-            Job::Detect { t, picture, map } => self.detect(t, &picture, &map),
-            Job::Face { t, track, picture, cut } => {
-                self.look(t, track, picture, &cut).map(Outcome::Look)
+    /// Runs jobs; the outcomes in their order. Faces, each at most once, go through every network
+    /// together, as far as the network gains by that.
+    pub fn run(&mut self, jobs: Vec<Job>) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
+        let (mut positions, mut faces) = (Vec::new(), Vec::new());
+        for (position, job) in jobs.into_iter().enumerate() {
+            match job {
+                Job::Detect { t, picture, map } => {
+                    outcomes[position] = Some(self.detect(t, &picture, &map)?);
+                }
+                Job::Face { t, track, picture, cut } => {
+                    positions.push(position);
+                    faces.push(Target { t, track, picture, cut });
+                }
             }
         }
+        for (position, look) in positions.into_iter().zip(self.look(faces)?) {
+            outcomes[position] = Some(Outcome::Look(look));
+        }
+        Ok(outcomes.into_iter().flatten().collect())
     }
 
     fn detect(&mut self, t: Ns, picture: &Picture, map: &Affine) -> Result<Outcome, Error> {
@@ -137,59 +163,96 @@ impl Analyst {
             return Ok(Outcome::Faces { t, faces: Vec::new() });
         };
         let threshold = detector.spec().score_threshold;
-        let faces = self.timed(Stage::Detect, || detector.detect(picture, threshold))?;
+        let faces = self.timed(Stage::Detect, 1, || detector.detect(picture, threshold))?;
         Ok(Outcome::Faces { t, faces: faces.iter().map(|f| f.mapped(map)).collect() })
     }
 
-    fn look(&mut self, t: Ns, track: u64, picture: Picture, cut: &Cut) -> Result<Look, Error> {
-        let (crop, found, score, height) = match cut {
-            Cut::Crop => (picture, None, 1.0, f32::INFINITY),
-            Cut::Patch { map, face, must_find } => {
-                let found = match self.networks.detector.clone() {
-                    Some(detector) => {
-                        self.timed(Stage::Refine, || refine(&*detector, &picture, map, face))?
+    fn look(&mut self, faces: Vec<Target>) -> Result<Vec<Look>, Error> {
+        let mut refined = self.refine(&faces)?.into_iter();
+        let (mut looks, mut seen, mut crops) = (Vec::new(), Vec::new(), Vec::new());
+        for Target { t, track, picture, cut } in faces {
+            let mut look =
+                Look { track, t, found: None, missed: false, quality: None, verdict: None };
+            let (crop, score, height) = match &cut {
+                Cut::Crop => (picture, 1.0, f32::INFINITY),
+                Cut::Patch { map, face, must_find } => {
+                    look.found = refined.next().flatten();
+                    look.missed = look.found.is_none();
+                    if look.missed && *must_find {
+                        looks.push(look);
+                        continue;
                     }
-                    None => None,
-                };
-                if found.is_none() && *must_find {
-                    return Ok(Look {
-                        track,
-                        t,
-                        found,
-                        missed: true,
-                        quality: None,
-                        verdict: None,
-                    });
+                    let rect = look.found.map_or(*face, |f| f.rect);
+                    // Without landmarks the crop is a guess.
+                    let score = look.found.map_or(0.5, |f| f.score);
+                    (self.crop(&picture, map, look.found.as_ref(), &rect), score, rect.h)
                 }
-                let rect = found.map_or(*face, |f| f.rect);
-                // Without landmarks the crop is a guess.
-                let score = found.map_or(0.5, |f| f.score);
-                (self.crop(&picture, map, found.as_ref(), &rect), found, score, rect.h)
-            }
-        };
-        let missed = found.is_none() && matches!(cut, Cut::Patch { .. });
-        let quality = Some(quality(&crop, score, height));
+            };
+            look.quality = Some(quality(&crop, score, height));
+            seen.push(looks.len());
+            crops.push(crop);
+            looks.push(look);
+        }
         let network = self.networks.expression.clone();
-        let feature = self.timed(Stage::Encode, || network.encode(crop))?;
-        let sampling = network.spec().sampling;
+        let features = self.timed(Stage::Encode, crops.len(), || network.encode_all(crops))?;
+        let mut due = Vec::new();
+        for (position, feature) in seen.into_iter().zip(features) {
+            if self.remember(looks[position].track, looks[position].t, feature) {
+                due.push(position);
+            }
+        }
+        let tracks: Vec<u64> = due.iter().map(|position| looks[*position].track).collect();
+        for (position, verdict) in due.into_iter().zip(self.decide(&tracks)?) {
+            looks[position].verdict = Some(verdict);
+        }
+        Ok(looks)
+    }
+
+    /// Adds to a face's history; true when a decision is due.
+    fn remember(&mut self, track: u64, t: Ns, feature: Feature) -> bool {
         self.make_room(track);
+        let sampling = self.networks.expression.spec().sampling;
         let face = self.faces.entry(track).or_insert_with(|| Face {
             history: History::new(sampling.window, sampling.rate),
             decided: None,
         });
         face.history.push(t, feature);
-        let due = slot(t, self.settings.decision_interval);
-        let verdict =
-            if face.history.span() >= self.settings.min_window && face.decided != Some(due) {
-                face.decided = Some(due);
-                let started = Instant::now();
-                let verdict = decide(network.as_ref(), &mut face.history, self.settings.clips)?;
-                self.spent.push((Stage::Decide, started.elapsed()));
-                Some(verdict)
-            } else {
-                None
-            };
-        Ok(Look { track, t, found, missed, quality, verdict })
+        let slot = slot(t, self.settings.decision_interval);
+        let due = face.history.span() >= self.settings.min_window && face.decided != Some(slot);
+        if due {
+            face.decided = Some(slot);
+        }
+        due
+    }
+
+    fn decide(&mut self, tracks: &[u64]) -> Result<Vec<Verdict>, Error> {
+        let (network, clips) = (self.networks.expression.clone(), self.settings.clips);
+        let started = Instant::now();
+        let mut histories: BTreeMap<u64, &mut History> = self
+            .faces
+            .iter_mut()
+            .filter(|(track, _)| tracks.contains(track))
+            .map(|(track, face)| (*track, &mut face.history))
+            .collect();
+        let histories = tracks.iter().filter_map(|track| histories.remove(track)).collect();
+        let verdicts = decide_all(network.as_ref(), histories, clips)?;
+        self.spend(Stage::Decide, verdicts.len(), started);
+        Ok(verdicts)
+    }
+
+    /// The faces of patches again, and their landmarks, in windows around where they are expected.
+    fn refine(&mut self, faces: &[Target]) -> Result<Vec<Option<Detection>>, Error> {
+        let patches = faces.iter().filter_map(|target| match &target.cut {
+            Cut::Patch { map, face, .. } => Some(Followed { patch: &target.picture, map, face }),
+            Cut::Crop => None,
+        });
+        let followed: Vec<Followed<'_>> = patches.collect();
+        match self.networks.detector.clone() {
+            Some(detector) => {
+                self.timed(Stage::Refine, followed.len(), || refine(&*detector, &followed))
+            }
+            None => Ok(followed.iter().map(|_| None).collect()),
+        }
     }
 
     fn crop(
@@ -217,11 +280,18 @@ impl Analyst {
         }
     }
 
-    fn timed<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
+    /// Times work on so many faces.
+    fn timed<T>(&mut self, stage: Stage, faces: usize, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
-        self.spent.push((stage, started.elapsed()));
+        self.spend(stage, faces, started);
         result
+    }
+
+    /// Each face's part of the time since.
+    fn spend(&mut self, stage: Stage, faces: usize, started: Instant) {
+        let each = started.elapsed() / faces.max(1) as u32;
+        self.spent.extend(std::iter::repeat_n((stage, each), faces));
     }
 }
 
@@ -231,53 +301,79 @@ pub fn decide(
     history: &mut History,
     clips: usize,
 ) -> Result<Verdict, Error> {
+    Ok(decide_all(network, vec![history], clips)?.remove(0))
+}
+
+/// The window of one decision and its clips.
+struct Window<'h> {
+    frames: &'h [(Ns, Feature)],
+    whole: Span,
+    spans: Vec<Span>,
+    key_times: Vec<Ns>,
+}
+
+/// One decision on each face; the network looks at the clips of all of them together.
+fn decide_all(
+    network: &dyn ExpressionNetwork,
+    histories: Vec<&mut History>,
+    clips: usize,
+) -> Result<Vec<Verdict>, Error> {
     let spec = network.spec();
     let sampling = spec.sampling;
-    let frames = history.frames();
-    let (Some((start, _)), Some((end, _))) = (frames.first(), frames.last()) else {
-        return Err(Error::Inference {
-            network: spec.model.clone(),
-            reason: "a decision needs frames".into(),
-        });
-    };
-    let window = Span { start: *start, end: *end };
     let parts = sampling::parts(clips);
-    let spans: Vec<Span> = parts.iter().map(|part| window.part(part)).collect();
-    let mut looks: Vec<Clip<'_>> = parts
-        .iter()
-        .zip(&spans)
-        .map(|(part, span)| Clip {
+    let mut windows = Vec::with_capacity(histories.len());
+    for history in histories {
+        let frames = history.frames();
+        let (Some((start, _)), Some((end, _))) = (frames.first(), frames.last()) else {
+            return Err(Error::Inference {
+                network: spec.model.clone(),
+                reason: "a decision needs frames".into(),
+            });
+        };
+        let whole = Span { start: *start, end: *end };
+        let spans = parts.iter().map(|part| whole.part(part)).collect();
+        windows.push(Window { frames, whole, spans, key_times: Vec::new() });
+    }
+    let mut looks = Vec::with_capacity(windows.len() * parts.len());
+    for window in &windows {
+        let frames = window.frames;
+        looks.extend(parts.iter().zip(&window.spans).map(|(part, span)| Clip {
             synopsis: sampling::synopsis(frames, *span, part.phase, &sampling),
             detail: Vec::new(),
-        })
-        .collect();
-    let mut key_times = Vec::new();
-    if sampling.moments > 0 {
+        }));
+    }
+    if sampling.moments > 0 && !looks.is_empty() {
         let scores = network.moments(&looks)?;
-        for ((clip, span), scores) in looks.iter_mut().zip(&spans).zip(scores) {
+        for (i, (clip, scores)) in looks.iter_mut().zip(scores).enumerate() {
+            let (window, part) = (&mut windows[i / parts.len()], i % parts.len());
             let keys = sampling::key_moments(&scores, sampling.moments);
             let times: Vec<Ns> = keys.into_iter().map(|k| clip.synopsis[k].0).collect();
+            let (frames, span) = (window.frames, window.spans[part]);
             clip.detail =
-                times.iter().map(|t| sampling::detail(frames, *span, *t, &sampling)).collect();
-            if key_times.is_empty() {
-                key_times = times;
-                key_times.dedup();
+                times.iter().map(|t| sampling::detail(frames, span, *t, &sampling)).collect();
+            if part == 0 {
+                window.key_times = times;
+                window.key_times.dedup();
             }
         }
     }
-    let answers = network.answer(&looks)?;
-    let all = Consensus::of(&answers, &spec.classes, spec.temperature, spec.agreement_temperature);
-    Ok(Verdict {
-        t: window.end,
-        start: window.start,
-        frames: frames.len() as u32,
-        probabilities: all.probabilities,
-        agreement: all.agreement,
-        clips: answers.len() as u32,
-        votes: all.votes,
-        streams: all.streams,
-        key_times,
-    })
+    let answers = if looks.is_empty() { Vec::new() } else { network.answer(&looks)? };
+    let verdict = |(window, answers): (&Window<'_>, &[ClipAnswer])| {
+        let all =
+            Consensus::of(answers, &spec.classes, spec.temperature, spec.agreement_temperature);
+        Verdict {
+            t: window.whole.end,
+            start: window.whole.start,
+            frames: window.frames.len() as u32,
+            probabilities: all.probabilities,
+            agreement: all.agreement,
+            clips: answers.len() as u32,
+            votes: all.votes,
+            streams: all.streams,
+            key_times: window.key_times.clone(),
+        }
+    };
+    Ok(windows.iter().zip(answers.chunks(parts.len())).map(verdict).collect())
 }
 
 /// The weakest of: the detector's score, the size in the frame (full from 36 pixels up), the

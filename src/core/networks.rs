@@ -68,6 +68,15 @@ pub trait FaceDetector: Send + Sync {
     /// Faces in a picture of `frame_size` or of `track_size` x `track_size`, best first, each
     /// found once, none below `min_score`.
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error>;
+
+    /// The same for several pictures of one size, in their order; at once where that is faster.
+    fn detect_all(
+        &self,
+        pictures: &[Picture],
+        min_score: f32,
+    ) -> Result<Vec<Vec<Detection>>, Error> {
+        pictures.iter().map(|picture| self.detect(picture, min_score)).collect()
+    }
 }
 
 /// How the face is cut out for the encoder; unit coordinates of the square crop.
@@ -151,6 +160,16 @@ pub trait ExpressionNetwork: Send + Sync {
 
     /// What to remember of a crop of `size` x `size`.
     fn encode(&self, crop: Picture) -> Result<Feature, Error>;
+
+    /// The same for several crops, in their order; at once where that is faster.
+    fn encode_all(&self, crops: Vec<Picture>) -> Result<Vec<Feature>, Error> {
+        crops.into_iter().map(|crop| self.encode(crop)).collect()
+    }
+
+    /// Faces that are worth handing over at once; 1 where it gains nothing.
+    fn together(&self) -> usize {
+        1
+    }
 
     /// A score for every synopsis frame of every clip: the higher, the more of the key expression
     /// the moment holds. Only `synopsis` of the clips is read.

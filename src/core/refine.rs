@@ -15,39 +15,57 @@ const NEAR: f32 = 0.15;
 /// The two views speak of one face when their boxes overlap by more.
 const SAME: f32 = 0.5;
 
-/// The face again, in a window around where it is expected in the frame. `map` leads from the
-/// pixels of `patch` to those of the frame.
+/// A face to be looked for again.
+pub struct Followed<'a> {
+    /// The face's surroundings.
+    pub patch: &'a Picture,
+    /// Leads from the pixels of `patch` to those of the frame.
+    pub map: &'a Affine,
+    /// Where it is expected in the frame.
+    pub face: &'a Rect,
+}
+
+/// The faces again, each in a window around where it is expected; in their order, and in the
+/// coordinates of the frame.
 ///
 /// The detector sees the window and its mirror image, and the two answers are averaged: what it
 /// gets wrong about one side of a face it gets wrong the other way round in the mirror. The crops
 /// that the encoder learnt from were aligned the same way.
 pub fn refine(
     detector: &dyn FaceDetector,
-    patch: &Picture,
-    map: &Affine,
-    face: &Rect,
-) -> Result<Option<Detection>, Error> {
+    faces: &[Followed<'_>],
+) -> Result<Vec<Option<Detection>>, Error> {
     let spec = detector.spec();
-    let (side, min_score) = (spec.track_size, spec.score_threshold * FOLLOW);
+    let side = spec.track_size;
+    let mut windows = Vec::with_capacity(2 * faces.len());
+    for Followed { patch, map, face } in faces {
+        let window = crop::track_window(face, side).then(&map.inverse());
+        let window = patch.sample(&window, side, side, spec.channels, Outside::Edge);
+        let mirrored = window.mirrored();
+        windows.extend([window, mirrored]);
+    }
+    let found = detector.detect_all(&windows, spec.score_threshold * FOLLOW)?;
+    Ok(faces.iter().zip(found.chunks(2)).map(|(f, views)| choose(views, f.face, side)).collect())
+}
+
+/// The face that is expected at `face`, from what was found in its window and in the mirror image.
+fn choose(views: &[Vec<Detection>], face: &Rect, side: usize) -> Option<Detection> {
     let to_frame = crop::track_window(face, side);
-    let window =
-        patch.sample(&to_frame.then(&map.inverse()), side, side, spec.channels, Outside::Edge);
     let nearness = |d: &Detection| d.score * d.rect.iou(face);
-    let nearest = |found: Vec<Detection>, mirrored: bool| {
-        let as_seen = |d: Detection| if mirrored { d.mirrored(side as f32) } else { d };
+    let nearest = |found: &[Detection], mirrored: bool| {
+        let as_seen = |d: &Detection| if mirrored { d.mirrored(side as f32) } else { *d };
         found
-            .into_iter()
+            .iter()
             .map(|d| as_seen(d).mapped(&to_frame))
             .filter(|d| d.rect.iou(face) > NEAR)
             .max_by(|a, b| nearness(a).total_cmp(&nearness(b)))
     };
-    let plain = nearest(detector.detect(&window, min_score)?, false);
-    let mirrored = nearest(detector.detect(&window.mirrored(), min_score)?, true);
-    Ok(match (plain, mirrored) {
+    let [plain, mirrored] = views else { return None };
+    match (nearest(plain, false), nearest(mirrored, true)) {
         (Some(a), Some(b)) if a.rect.iou(&b.rect) > SAME => Some(a.mean(&b)),
         (Some(a), Some(b)) if nearness(&b) > nearness(&a) => Some(b),
         (a, b) => a.or(b),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +118,9 @@ mod tests {
         let detector = Twice { spec, answers: [plain, mirrored], looks: AtomicUsize::new(0) };
         let data = (0..96 * 96).map(|i| if i % 96 < 48 { 255 } else { 0 }).collect();
         let patch = Picture::new(Channels::Gray, 96, 96, data).unwrap();
-        refine(&detector, &patch, &crop::track_window(&FACE, 96), &FACE).unwrap()
+        let map = crop::track_window(&FACE, 96);
+        let face = Followed { patch: &patch, map: &map, face: &FACE };
+        refine(&detector, &[face]).unwrap().remove(0)
     }
 
     #[test]

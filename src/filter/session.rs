@@ -89,11 +89,14 @@ impl Session {
         }
         let (spent, dropped) = match &mut self.inference {
             Inference::Inline(analyst) => {
+                // What is found now is followed from this frame on.
                 if let Some(job) = self.engine.detection(frame) {
-                    self.engine.absorb(worker::run(analyst, job)?);
+                    for outcome in worker::run(analyst, vec![job])? {
+                        self.engine.absorb(outcome);
+                    }
                 }
-                for job in self.engine.faces(frame) {
-                    self.engine.absorb(worker::run(analyst, job)?);
+                for outcome in worker::run(analyst, self.engine.faces(frame))? {
+                    self.engine.absorb(outcome);
                 }
                 (std::mem::take(&mut analyst.spent), 0)
             }

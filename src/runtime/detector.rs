@@ -67,6 +67,25 @@ impl FaceDetector for Detector {
     }
 
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error> {
+        let outputs = self.network(picture)?.run(&[self.input(picture).view()])?;
+        Ok(self.faces(&outputs, min_score))
+    }
+
+    fn detect_all(
+        &self,
+        pictures: &[Picture],
+        min_score: f32,
+    ) -> Result<Vec<Vec<Detection>>, Error> {
+        let Some(first) = pictures.first() else { return Ok(Vec::new()) };
+        let inputs = pictures.iter().map(|picture| vec![self.input(picture)]).collect();
+        let answers = self.network(first)?.run_all(inputs)?;
+        Ok(answers.iter().map(|outputs| self.faces(outputs, min_score)).collect())
+    }
+}
+
+impl Detector {
+    /// The one for pictures of this size.
+    fn network(&self, picture: &Picture) -> Result<&Network, Error> {
         let (size, track) = ((picture.width, picture.height), self.spec.track_size);
         let network = match size {
             _ if picture.channels != self.spec.channels => None,
@@ -74,18 +93,24 @@ impl FaceDetector for Detector {
             _ if size == (track, track) => Some(&self.track),
             _ => None,
         };
-        let network = network.ok_or_else(|| {
+        network.ok_or_else(|| {
             let ((width, height), channels) = (self.spec.frame_size, self.spec.channels);
             Error::Picture(format!(
                 "the detector takes {channels:?} of {width}x{height} or {track}x{track}, not {:?} of {}x{}",
                 picture.channels, picture.width, picture.height
             ))
-        })?;
+        })
+    }
+
+    fn input(&self, picture: &Picture) -> ArrayD<f32> {
         let mut input =
             ArrayD::zeros(vec![1, picture.channels.count(), picture.height, picture.width]);
         let planes = input.as_slice_mut().expect("a new array is in standard layout");
         self.normal.write(picture, planes, picture.width * picture.height);
-        let outputs = network.run(&[input.view()])?;
+        input
+    }
+
+    fn faces(&self, outputs: &[ArrayD<f32>], min_score: f32) -> Vec<Detection> {
         let mut found = Vec::new();
         for (stride, maps) in self.strides.iter().zip(outputs.chunks_exact(2)) {
             let [score, geometry] = [&maps[0], &maps[1]].map(|map| {
@@ -98,6 +123,6 @@ impl FaceDetector for Detector {
             }
             .decode(min_score * VOTE, &mut found);
         }
-        Ok(merge(found, MAX_IOU, min_score))
+        merge(found, MAX_IOU, min_score)
     }
 }

@@ -142,30 +142,47 @@ impl ExpressionNetwork for Factored {
     }
 
     fn encode(&self, crop: Picture) -> Result<Feature, Error> {
-        check_crop(&self.spec, &crop)?;
-        let mut input = ArrayD::zeros(vec![1, crop.channels.count(), crop.height, crop.width]);
-        let planes = input.as_slice_mut().expect("a new array is in standard layout");
-        self.normal.write(&crop, planes, crop.width * crop.height);
-        let embedding = self.encoder.run(&[input.view()])?.remove(0);
-        Ok(Feature::Embedding(embedding.iter().copied().collect()))
+        Ok(self.encode_all(vec![crop])?.remove(0))
+    }
+
+    fn encode_all(&self, crops: Vec<Picture>) -> Result<Vec<Feature>, Error> {
+        let input = |crop: &Picture| {
+            check_crop(&self.spec, crop)?;
+            let mut input = ArrayD::zeros(vec![1, crop.channels.count(), crop.height, crop.width]);
+            let planes = input.as_slice_mut().expect("a new array is in standard layout");
+            self.normal.write(crop, planes, crop.width * crop.height);
+            Ok(vec![input])
+        };
+        let inputs = crops.iter().map(input).collect::<Result<_, Error>>()?;
+        let feature =
+            |outputs: Vec<ArrayD<f32>>| Feature::Embedding(outputs[0].iter().copied().collect());
+        Ok(self.encoder.run_all(inputs)?.into_iter().map(feature).collect())
+    }
+
+    fn together(&self) -> usize {
+        self.encoder.together()
     }
 
     fn moments(&self, clips: &[Clip<'_>]) -> Result<Vec<Vec<f32>>, Error> {
         let nothing = ArrayD::zeros(self.detail_shape());
+        let inputs = clips
+            .chunks(self.batch)
+            .map(|some| Ok(vec![self.synopsis_input(some)?, nothing.clone()]));
+        let answers = self.moments.run_all(inputs.collect::<Result<_, Error>>()?)?;
         let mut all = Vec::with_capacity(clips.len());
-        for some in clips.chunks(self.batch) {
-            let synopsis = self.synopsis_input(some)?;
-            let scores = self.moments.run(&[synopsis.view(), nothing.view()])?.remove(0);
-            all.extend(rows(&scores).take(some.len()));
+        for (some, outputs) in clips.chunks(self.batch).zip(answers) {
+            all.extend(rows(&outputs[0]).take(some.len()));
         }
         Ok(all)
     }
 
     fn answer(&self, clips: &[Clip<'_>]) -> Result<Vec<ClipAnswer>, Error> {
+        let inputs = clips
+            .chunks(self.batch)
+            .map(|some| Ok(vec![self.synopsis_input(some)?, self.detail_input(some)?]));
+        let answers = self.head.run_all(inputs.collect::<Result<_, Error>>()?)?;
         let mut all = Vec::with_capacity(clips.len());
-        for some in clips.chunks(self.batch) {
-            let (synopsis, detail) = (self.synopsis_input(some)?, self.detail_input(some)?);
-            let outputs = self.head.run(&[synopsis.view(), detail.view()])?;
+        for (some, outputs) in clips.chunks(self.batch).zip(answers) {
             let streams = rows(&outputs[1]).zip(rows(&outputs[2]));
             all.extend(rows(&outputs[0]).zip(streams).take(some.len()).map(
                 |(fused, (long, short))| ClipAnswer { fused, long: Some(long), short: Some(short) },

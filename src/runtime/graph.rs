@@ -2,6 +2,8 @@
 
 //! The seam between the networks and whatever runs them.
 
+use std::fmt;
+
 use ndarray::{ArrayD, ArrayViewD};
 
 use crate::core::Error;
@@ -11,6 +13,32 @@ pub trait Graph: Send + Sync {
     /// `inputs` in the order declared at load, in standard layout and of the declared shapes;
     /// answers the outputs in the order declared at load.
     fn run(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<ArrayD<f32>>, Error>;
+
+    /// Sets of inputs that are worth running at once; 1 where it gains nothing.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Runs several sets of inputs, each in standard layout; the answers in their order.
+    fn run_all(&self, sets: Vec<Vec<ArrayD<f32>>>) -> Result<Vec<Vec<ArrayD<f32>>>, Error> {
+        sets.iter().map(|set| self.run(&views(set))).collect()
+    }
+}
+
+/// Something that a backend tells of itself, for statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    Text(String),
+    Count(u64),
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Count(count) => count.fmt(f),
+        }
+    }
 }
 
 /// Something that runs ONNX graphs.
@@ -28,6 +56,11 @@ pub trait Backend: Send + Sync {
         inputs: &[(&str, Vec<usize>)],
         outputs: &[&str],
     ) -> Result<Box<dyn Graph>, Error>;
+
+    /// What it runs on and how that went so far, by names in kebab-case.
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
 }
 
 /// A graph of whichever backend, with everything that goes in and comes out checked.
@@ -89,19 +122,36 @@ impl Network {
         })
     }
 
+    /// Sets of inputs that are worth handing to [`Self::run_all`] at once.
+    pub fn together(&self) -> usize {
+        self.graph.together()
+    }
+
     /// Runs the graph; fails on inputs of another shape than declared and on outputs that are not
     /// finite numbers.
     pub fn run(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<ArrayD<f32>>, Error> {
-        let fits = inputs.len() == self.inputs.len()
-            && inputs.iter().zip(&self.inputs).all(|(array, (_, shape))| array.shape() == shape);
-        if !fits {
-            let given: Vec<_> = inputs.iter().map(|array| array.shape()).collect();
-            let reason = format!("it was given {given:?}, it takes {:?}", self.inputs);
-            return Err(self.failed(reason));
-        }
+        self.check_inputs(inputs)?;
         let outputs = self.graph.run(inputs)?;
         self.check_outputs(&outputs)?;
         Ok(outputs)
+    }
+
+    /// The same for several sets of inputs, each in standard layout; the answers in their order.
+    pub fn run_all(&self, sets: Vec<Vec<ArrayD<f32>>>) -> Result<Vec<Vec<ArrayD<f32>>>, Error> {
+        sets.iter().try_for_each(|set| self.check_inputs(&views(set)))?;
+        let all = self.graph.run_all(sets)?;
+        all.iter().try_for_each(|outputs| self.check_outputs(outputs))?;
+        Ok(all)
+    }
+
+    fn check_inputs(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<(), Error> {
+        let fits = inputs.len() == self.inputs.len()
+            && inputs.iter().zip(&self.inputs).all(|(array, (_, shape))| array.shape() == shape);
+        if fits {
+            return Ok(());
+        }
+        let given: Vec<_> = inputs.iter().map(|array| array.shape()).collect();
+        Err(self.failed(format!("it was given {given:?}, it takes {:?}", self.inputs)))
     }
 
     fn check_outputs(&self, outputs: &[ArrayD<f32>]) -> Result<(), Error> {

@@ -131,6 +131,14 @@ impl FaceDetector for Slot<dyn FaceDetector> {
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error> {
         self.network().detect(picture, min_score)
     }
+
+    fn detect_all(
+        &self,
+        pictures: &[Picture],
+        min_score: f32,
+    ) -> Result<Vec<Vec<Detection>>, Error> {
+        self.network().detect_all(pictures, min_score)
+    }
 }
 
 impl ExpressionNetwork for Slot<dyn ExpressionNetwork> {
@@ -140,6 +148,14 @@ impl ExpressionNetwork for Slot<dyn ExpressionNetwork> {
 
     fn encode(&self, crop: Picture) -> Result<Feature, Error> {
         self.network().encode(crop)
+    }
+
+    fn encode_all(&self, crops: Vec<Picture>) -> Result<Vec<Feature>, Error> {
+        self.network().encode_all(crops)
+    }
+
+    fn together(&self) -> usize {
+        self.network().together()
     }
 
     fn moments(&self, clips: &[Clip<'_>]) -> Result<Vec<Vec<f32>>, Error> {

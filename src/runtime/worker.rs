@@ -51,9 +51,10 @@ impl Worker {
     pub fn spawn(name: &str, analyst: Analyst) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
+        let together = analyst.together();
         let thread = std::thread::Builder::new()
             .name(format!("{name}:infer"))
-            .spawn(move || theirs.work(analyst))
+            .spawn(move || theirs.work(analyst, together))
             .map_err(|e| Error::Runtime {
                 runtime: "inference thread".into(),
                 reason: e.to_string(),
@@ -121,17 +122,17 @@ impl Shared {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, mut analyst: Analyst) {
+    fn work(&self, mut analyst: Analyst, together: usize) {
         let mut generation = 0;
         loop {
             let mut mailbox = self.lock();
-            let job = loop {
+            let jobs = loop {
                 if mailbox.stop {
                     return;
                 }
-                let next = mailbox.detection.take();
-                if let Some(job) = next.or_else(|| mailbox.faces.pop_front().map(|(_, job)| job)) {
-                    break job;
+                let jobs = mailbox.take(together);
+                if !jobs.is_empty() {
+                    break jobs;
                 }
                 mailbox = self.wake.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
             };
@@ -140,19 +141,33 @@ impl Shared {
                 analyst.reset();
             }
             drop(mailbox);
-            let outcome = run(&mut analyst, job);
+            let outcomes = run(&mut analyst, jobs);
             let mut mailbox = self.lock();
             mailbox.spent.append(&mut analyst.spent);
             if mailbox.generation == generation {
-                mailbox.done.push(outcome);
+                match outcomes {
+                    Ok(outcomes) => mailbox.done.extend(outcomes.into_iter().map(Ok)),
+                    Err(error) => mailbox.done.push(Err(error)),
+                }
             }
         }
     }
 }
 
-/// Runs a job; a panic below becomes an error.
-pub fn run(analyst: &mut Analyst, job: Job) -> Result<Outcome, Error> {
-    catch_unwind(AssertUnwindSafe(|| analyst.run(job))).unwrap_or_else(|panic| {
+impl Mailbox {
+    /// A detection, else as many faces as are worth looking at together.
+    fn take(&mut self, together: usize) -> Vec<Job> {
+        if let Some(job) = self.detection.take() {
+            return vec![job];
+        }
+        let count = self.faces.len().min(together);
+        self.faces.drain(..count).map(|(_, job)| job).collect()
+    }
+}
+
+/// Runs jobs; a panic below becomes an error.
+pub fn run(analyst: &mut Analyst, jobs: Vec<Job>) -> Result<Vec<Outcome>, Error> {
+    catch_unwind(AssertUnwindSafe(|| analyst.run(jobs))).unwrap_or_else(|panic| {
         let reason = panic
             .downcast_ref::<String>()
             .map(String::as_str)
