@@ -15,7 +15,7 @@ use gstdfer::core::networks::{ExpressionNetwork, FaceDetector};
 use gstdfer::core::pixels::{
     Channels, Colorimetry, FrameView, Matrix, Outside, PixelFormat, Plane,
 };
-use gstdfer::core::refine::refine;
+use gstdfer::core::refine::{Followed, refine};
 use gstdfer::core::types::{Rect, SECOND};
 use gstdfer::runtime::graph::Backend;
 use gstdfer::runtime::models;
@@ -93,7 +93,8 @@ fn stages(
     let cut = cost(|| drop(frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge)));
     row("cut out one face of 720p", ms(cut), "");
     let picture = frame.sample(&map, patch, patch, Channels::Rgb, Outside::Edge);
-    let refine = cost(|| drop(refine(detector, &picture, &map, &face)));
+    let followed = [Followed { patch: &picture, map: &map, face: &face }];
+    let refine = cost(|| drop(refine(detector, &followed)));
     row("refine one tracked face, both sides", ms(refine), "");
 
     let small = crop::boxed(&network.spec().crop.face_box, &face, size);

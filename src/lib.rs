@@ -15,6 +15,8 @@ pub mod dferfilter;
 pub mod dferoverlay;
 #[cfg(feature = "plugin")]
 pub mod dferrecorder;
+#[cfg(all(feature = "plugin", feature = "tensorrt"))]
+pub mod dfertrtfilter;
 #[cfg(feature = "plugin")]
 pub mod filter;
 #[cfg(feature = "plugin")]
@@ -27,6 +29,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
     dferfilter::register(plugin)?;
     dferoverlay::register(plugin)?;
+    #[cfg(feature = "tensorrt")]
+    dfertrtfilter::register(plugin)?;
     dferrecorder::register(plugin)
 }
 

@@ -18,7 +18,7 @@ use crate::core::engine::{self, EngineSettings};
 use crate::core::types::SECOND;
 use crate::core::{Error, Ns, Rect};
 use crate::meta::{self, Face, FrameResults, RoiFace};
-use crate::runtime::graph::Backend;
+use crate::runtime::graph::{Backend, Fact};
 use crate::runtime::models;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -60,6 +60,8 @@ pub struct DferBase {
     settings: Mutex<Settings>,
     /// In place of model files.
     networks: Mutex<Option<Networks>>,
+    /// Of the last start; tells of itself in the statistics.
+    backend: Mutex<Option<Arc<dyn Backend>>>,
     state: Mutex<Option<State>>,
     stats: Mutex<Stats>,
 }
@@ -92,7 +94,8 @@ impl ObjectImpl for DferBase {
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
                     .blurb("Since the last start: mode; counts of frames, detected, encoded, decided, dropped; faces and \
-                            ignored-faces of the newest frame; per stage the median and 95th percentile in nanoseconds")
+                            ignored-faces of the newest frame; per stage the median and 95th percentile in nanoseconds; \
+                            what the runtime tells of itself")
                     .read_only()
                     .build(),
             );
@@ -107,7 +110,16 @@ impl ObjectImpl for DferBase {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => lock(&self.stats).structure().to_value(),
+            "stats" => {
+                let mut stats = lock(&self.stats).structure();
+                for (name, fact) in self.facts() {
+                    match fact {
+                        Fact::Text(text) => stats.set(name, text),
+                        Fact::Count(count) => stats.set(name, count),
+                    }
+                }
+                stats.to_value()
+            }
             name => lock(&self.settings).get(name),
         }
     }
@@ -247,6 +259,9 @@ impl DferBase {
     /// reported a second time, without its reason.
     pub(crate) fn open(&self) -> Result<(), gst::ErrorMessage> {
         let networks = self.load().map_err(|e| errors::message(&e))?;
+        for (name, fact) in self.facts() {
+            gst::info!(CAT, imp = self, "{name}: {fact}");
+        }
         *lock(&self.stats) = Stats::default();
         *lock(&self.state) = Some(State {
             networks,
@@ -263,7 +278,12 @@ impl DferBase {
         *lock(&self.networks) = networks;
     }
 
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        lock(&self.backend).as_ref().map(|backend| backend.facts()).unwrap_or_default()
+    }
+
     fn load(&self) -> Result<Networks, Error> {
+        *lock(&self.backend) = None;
         if let Some(networks) = lock(&self.networks).clone() {
             return Ok(networks);
         }
@@ -276,6 +296,7 @@ impl DferBase {
         };
         let clips = settings.clips as usize;
         let expression = models::expression(&backend, settings.model_path().as_deref(), clips)?;
+        *lock(&self.backend) = Some(backend);
         Ok(Networks { detector, expression })
     }
 

@@ -5,6 +5,7 @@
 //! [`models`] is the way in: it opens what `model.toml` describes ([`contract`], [`package`]) or
 //! what is built in, loads it with a [`graph::Backend`] and shares it within the process.
 
+pub mod batch;
 mod built_in;
 mod checks;
 pub mod clip;
@@ -15,6 +16,8 @@ pub mod fake;
 pub mod graph;
 pub mod info;
 pub mod models;
+#[cfg(feature = "tensorrt")]
+pub mod onnxruntime;
 pub mod package;
 mod pixels;
 mod schema;

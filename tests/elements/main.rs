@@ -2,6 +2,7 @@
 
 //! The elements and the metadata, from outside: harnesses and small pipelines.
 
+mod batching;
 #[path = "../common/mod.rs"]
 mod common;
 mod filter;
@@ -12,6 +13,8 @@ mod overlay;
 mod properties;
 mod recorder;
 mod studio;
+#[cfg(feature = "tensorrt")]
+mod tensorrt;
 mod untouched;
 
 /// GStreamer with the elements of this library, from the test binary itself.

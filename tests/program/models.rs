@@ -40,3 +40,40 @@ fn a_model_that_does_not_fit_is_refused_with_one_line() {
         assert!(stdout(&output).is_empty());
     }
 }
+
+/// Without the library the report says where it was looked for and what to do.
+#[cfg(feature = "tensorrt")]
+#[test]
+fn providers_are_listed() {
+    let run = |library: &str, json: bool| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dfer"));
+        command.args(["models", "--providers"]).args(json.then_some("--json"));
+        command.env("ORT_DYLIB_PATH", library).output().unwrap()
+    };
+    let output = run("/nowhere/libonnxruntime.so", false);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    for words in
+        ["none that is 1.23", "not /nowhere/libonnxruntime.so: there is no such file", "pip"]
+    {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/onnxruntime-venv");
+    if !installed.is_dir() {
+        println!("skipped: {} is not there; scripts/test makes it", installed.display());
+        return;
+    }
+    let output = run(installed.to_str().unwrap(), true);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(
+        report["library"]["loads"][0].as_str().unwrap().contains("onnxruntime-venv"),
+        "{report}"
+    );
+    let providers = report["providers"].as_array().unwrap();
+    let names: Vec<_> = providers.iter().map(|p| p["provider"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tensorrt", "tensorrt-rtx", "cuda", "cpu"]);
+    assert_eq!(providers[3]["works-on"], "CPU");
+    let told = |p: &serde_json::Value| p["works-on"].is_string() != p["failure"].is_string();
+    assert!(providers.iter().all(told), "{report}");
+}

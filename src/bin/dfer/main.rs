@@ -23,6 +23,8 @@ mod pictures;
 mod player;
 mod predict;
 mod progress;
+#[cfg(feature = "tensorrt")]
+mod providers;
 mod report;
 mod results;
 mod shown;

@@ -21,12 +21,21 @@ pub struct Arguments {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Say what `dfertrtfilter` could run on here: where ONNX Runtime was found, which of its
+    /// execution providers work, and why the others do not.
+    #[cfg(feature = "tensorrt")]
+    #[arg(long, conflicts_with = "model")]
+    providers: bool,
 }
 
 /// Clips that a decision compares unless told otherwise.
 const CLIPS: usize = 5;
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
+    #[cfg(feature = "tensorrt")]
+    if arguments.providers {
+        return crate::providers::run(arguments.json);
+    }
     let backend: Arc<dyn Backend> = Arc::new(Tract);
     let model = arguments.model.as_deref();
     let mut infos = vec![checked(&backend, model).map_err(|e| e.to_string())?];

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `dfertrtfilter` on the GPU of this machine: parity with tract, faces a second by batch size, and
+//! how many 720p30 streams it holds. `scripts/gpu-check` runs it.
+//!
+//! `DFER_PROVIDER` names the execution provider (default `auto`; `cpu` tries the harness itself),
+//! `DFER_FRAMES` a file of NV12 frames of 1280x720 in place of the bundled clip. `DFER_QUICK` leaves
+//! out what takes long, to see what a second start costs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gst_app::{AppSink, AppSrc};
+use gstdfer::core::analyst::decide;
+use gstdfer::core::crop;
+use gstdfer::core::history::History;
+use gstdfer::core::networks::{ExpressionNetwork, FaceDetector, Feature};
+use gstdfer::core::pixels::{Colorimetry, FrameView, Matrix, Outside, Picture, PixelFormat, Plane};
+use gstdfer::core::types::{Rect, SECOND};
+use gstdfer::runtime::graph::Backend;
+use gstdfer::runtime::models;
+use gstdfer::runtime::onnxruntime::{OnnxRuntime, Precision, Provider, Settings};
+use gstdfer::runtime::tract::Tract;
+
+const SIZE: (usize, usize) = (1280, 720);
+const FRAME: usize = SIZE.0 * SIZE.1 * 3 / 2;
+/// Frames kept of the clip.
+const FRAMES: usize = 45;
+/// Measured for this long each.
+const SPAN: Duration = Duration::from_secs(3);
+const LIVE: Duration = Duration::from_secs(8);
+
+fn main() {
+    // Tests ask for nothing but that it builds.
+    if std::env::args().any(|a| a == "--test") {
+        return;
+    }
+    gst::init().expect("GStreamer starts");
+    gstdfer::plugin_register_static().expect("the plugin registers");
+    let frames = match frames() {
+        Ok(frames) if !frames.is_empty() => frames,
+        other => panic!("no frames: {:?}", other.err()),
+    };
+    let provider = std::env::var("DFER_PROVIDER").unwrap_or_else(|_| "auto".to_owned());
+    let chosen = Provider::GPU.into_iter().chain([Provider::Cpu]).find(|p| p.name() == provider);
+    let base = Settings { provider: chosen, ..Settings::default() };
+    let opened = match OnnxRuntime::open(&base) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("gpu: {error}");
+            std::process::exit(1);
+        }
+    };
+    for (name, fact) in opened.facts() {
+        println!("{name}: {fact}");
+    }
+    let fp16 = opened.provider() == Provider::TensorRt;
+    let precisions = [Precision::Fp32, Precision::Fp16].into_iter().take(1 + usize::from(fp16));
+    for precision in precisions {
+        let settings = Settings { precision, ..base.clone() };
+        println!("\n{}:", precision.name());
+        parity(&settings, &frames);
+        batches(&settings, &frames);
+        if std::env::var_os("DFER_QUICK").is_none() {
+            streams(&provider, precision, &frames);
+        }
+    }
+}
+
+/// NV12 frames of [`SIZE`].
+fn frames() -> Result<Vec<Vec<u8>>, String> {
+    if let Some(path) = std::env::var_os("DFER_FRAMES") {
+        let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        return Ok(bytes.chunks_exact(FRAME).map(<[u8]>::to_vec).collect());
+    }
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("media/demo.mp4");
+    let description = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! videoscale ! \
+         video/x-raw,format=NV12,width={},height={},pixel-aspect-ratio=1/1 ! \
+         appsink name=end sync=false",
+        clip.display(),
+        SIZE.0,
+        SIZE.1
+    );
+    let pipeline = gst::parse::launch(&description).map_err(|e| e.to_string())?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    let end = pipeline.by_name("end").and_downcast::<AppSink>().expect("named so");
+    pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
+    let mut frames = Vec::new();
+    while let (true, Ok(sample)) = (frames.len() < FRAMES, end.pull_sample()) {
+        let map = sample.buffer().and_then(|b| b.map_readable().ok()).ok_or("no buffer")?;
+        frames.push(map[..FRAME].to_vec());
+    }
+    pipeline.set_state(gst::State::Null).map_err(|e| e.to_string())?;
+    Ok(frames)
+}
+
+fn view(frame: &[u8]) -> FrameView<'_> {
+    let (luma, chroma) = frame.split_at(SIZE.0 * SIZE.1);
+    let planes = [Plane { data: luma, stride: SIZE.0 }, Plane { data: chroma, stride: SIZE.0 }];
+    let colorimetry = Colorimetry { matrix: Matrix::Bt709, full_range: false };
+    FrameView::new(PixelFormat::Nv12, SIZE.0, SIZE.1, &planes, colorimetry).expect("a valid frame")
+}
+
+/// Crops of the middle of every frame, windows for the detector of the same.
+fn cut(
+    frames: &[Vec<u8>],
+    network: &dyn ExpressionNetwork,
+    detector: &dyn FaceDetector,
+) -> (Vec<Picture>, Vec<Picture>) {
+    let face = Rect::new(SIZE.0 as f32 * 0.4, SIZE.1 as f32 * 0.25, 300.0, 380.0);
+    let (spec, seen) = (network.spec(), detector.spec());
+    let crop = crop::boxed(&spec.crop.face_box, &face, spec.size);
+    let window = crop::track_window(&face, seen.track_size);
+    let (side, track) = (spec.size, seen.track_size);
+    let both = frames.iter().map(|frame| {
+        let frame = view(frame);
+        (
+            frame.sample(&crop, side, side, spec.channels, Outside::Edge),
+            frame.sample(&window, track, track, seen.channels, Outside::Edge),
+        )
+    });
+    both.unzip()
+}
+
+fn networks(backend: &Arc<dyn Backend>) -> (Arc<dyn ExpressionNetwork>, Arc<dyn FaceDetector>) {
+    let network = models::expression(backend, None, 5).unwrap_or_else(|e| panic!("{e}"));
+    let detector = models::detector(backend, None).unwrap_or_else(|e| panic!("{e}"));
+    (network, detector)
+}
+
+fn open(settings: &Settings) -> Arc<dyn Backend> {
+    OnnxRuntime::open(settings).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn parity(settings: &Settings, frames: &[Vec<u8>]) {
+    let ours = open(settings);
+    let (network, detector) = networks(&ours);
+    let theirs: Arc<dyn Backend> = Arc::new(Tract);
+    let (want, _) = networks(&theirs);
+    let (crops, _) = cut(frames, &*network, &*detector);
+    let verdict = |network: &dyn ExpressionNetwork| {
+        let features = network.encode_all(crops.clone()).unwrap_or_else(|e| panic!("{e}"));
+        let sampling = network.spec().sampling;
+        let step = (SECOND as f64 / sampling.rate) as u64;
+        let mut history = History::new(sampling.window, sampling.rate);
+        features.iter().enumerate().for_each(|(i, f)| history.push(i as u64 * step, f.clone()));
+        let verdict = decide(network, &mut history, 5).unwrap_or_else(|e| panic!("{e}"));
+        (features, verdict.probabilities)
+    };
+    let ((a, p), (b, q)) = (verdict(&*network), verdict(&*want));
+    let values = |f: &Feature| match f {
+        Feature::Embedding(values) => values.to_vec(),
+        Feature::Picture(_) => Vec::new(),
+    };
+    let far =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    let embeddings =
+        a.iter().zip(&b).map(|(a, b)| far(&values(a), &values(b))).fold(0f32, f32::max);
+    let each = |p: &gstdfer::core::result::Probabilities| -> Vec<f32> {
+        p.0.iter().map(|(_, p)| *p).collect()
+    };
+    let probabilities = far(&each(&p), &each(&q));
+    println!(
+        "parity with tract: embeddings differ by {embeddings:.1e}, probabilities by \
+         {probabilities:.1e} at most ({})",
+        if probabilities <= 1e-3 { "within 1e-3" } else { "NOT within 1e-3" }
+    );
+}
+
+fn batches(settings: &Settings, frames: &[Vec<u8>]) {
+    println!("\n| batch | encode, faces a second | refine, faces a second | loaded in |");
+    println!("|---|---|---|---|");
+    for batch in [1, 8, 32, 64] {
+        let started = Instant::now();
+        let backend = open(&Settings { max_batch: batch, ..settings.clone() });
+        let (network, detector) = networks(&backend);
+        let loaded = started.elapsed();
+        if std::env::var_os("DFER_QUICK").is_some() {
+            println!("| {batch} | | | {:.1} s |", loaded.as_secs_f64());
+            continue;
+        }
+        let (crops, windows) = cut(frames, &*network, &*detector);
+        let some =
+            |all: &[Picture]| -> Vec<Picture> { all.iter().cycle().take(batch).cloned().collect() };
+        let (crops, windows) = (some(&crops), some(&windows));
+        let encode = rate(batch, || {
+            network.encode_all(crops.clone()).unwrap_or_else(|e| panic!("{e}"));
+        });
+        let refine = rate(batch, || {
+            detector.detect_all(&windows, 0.5).unwrap_or_else(|e| panic!("{e}"));
+        });
+        println!("| {batch} | {encode:.0} | {refine:.0} | {:.1} s |", loaded.as_secs_f64());
+    }
+}
+
+/// Faces a second.
+fn rate(faces: usize, mut work: impl FnMut()) -> f64 {
+    (0..5).for_each(|_| work());
+    let (started, mut runs) = (Instant::now(), 0);
+    while started.elapsed() < SPAN {
+        work();
+        runs += 1;
+    }
+    (runs * faces) as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Doubles the number of live streams until one of them is not served in time.
+fn streams(provider: &str, precision: Precision, frames: &[Vec<u8>]) {
+    println!();
+    let mut held = 0;
+    for count in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+        let (encoded, wanted, dropped) = live(provider, precision, frames, count);
+        println!(
+            "{count} streams of 720p30: {encoded} of {wanted} faces encoded, {dropped} jobs dropped"
+        );
+        if dropped * 100 > encoded.max(1) || encoded * 100 < wanted * 95 {
+            break;
+        }
+        held = count;
+    }
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("holds {held} streams of 720p30 with a face each ({cores} cores)");
+}
+
+/// Faces encoded by all streams, those that a single stream in time would have had, and jobs
+/// dropped.
+fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) -> (u64, u64, u64) {
+    let caps = gst_video::VideoInfo::builder(gst_video::VideoFormat::Nv12, 1280, 720)
+        .fps(gst::Fraction::new(30, 1))
+        .build()
+        .and_then(|info| info.to_caps())
+        .expect("valid caps");
+    let pipelines: Vec<gst::Pipeline> = (0..count)
+        .map(|_| {
+            let description = format!(
+                "appsrc name=start is-live=true format=time max-buffers=2 leaky-type=downstream ! \
+                 dfertrtfilter name=filter mode=live max-batch=64 execution-provider={provider} \
+                 precision={} ! fakesink sync=false",
+                precision.name()
+            );
+            let pipeline = gst::parse::launch(&description).expect("a pipeline");
+            let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+            let start = pipeline.by_name("start").and_downcast::<AppSrc>().expect("named so");
+            start.set_caps(Some(&caps));
+            pipeline.set_state(gst::State::Playing).expect("it starts");
+            pipeline
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for pipeline in &pipelines {
+            let start = pipeline.by_name("start").and_downcast::<AppSrc>().expect("named so");
+            scope.spawn(move || {
+                let began = Instant::now();
+                // To and fro, so that no cut is seen.
+                let all = frames.iter().chain(frames.iter().rev()).cycle();
+                for (i, frame) in all.enumerate() {
+                    let due = Duration::from_secs(i as u64) / 30;
+                    if due > LIVE {
+                        break;
+                    }
+                    std::thread::sleep(due.saturating_sub(began.elapsed()));
+                    let mut buffer = gst::Buffer::from_slice(frame.clone());
+                    let pts = gst::ClockTime::try_from(due).expect("seconds");
+                    buffer.get_mut().expect("just made").set_pts(pts);
+                    if start.push_buffer(buffer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let (mut encoded, mut dropped) = (0, 0);
+    for pipeline in &pipelines {
+        let filter = pipeline.by_name("filter").expect("named so");
+        let stats = filter.property::<gst::Structure>("stats");
+        encoded += stats.get::<u64>("encoded").unwrap_or(0);
+        dropped += stats.get::<u64>("dropped").unwrap_or(0);
+        pipeline.set_state(gst::State::Null).expect("it stops");
+    }
+    // 15 a second, less half a second until a face is found.
+    let wanted = count as u64 * (LIVE.as_secs() * 15 - 8);
+    (encoded, wanted, dropped)
+}
