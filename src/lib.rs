@@ -10,6 +10,8 @@ pub mod core;
 pub mod runtime;
 
 #[cfg(feature = "plugin")]
+pub mod dferextractor;
+#[cfg(feature = "plugin")]
 pub mod dferfilter;
 #[cfg(feature = "plugin")]
 pub mod dferoverlay;
@@ -27,6 +29,7 @@ mod records;
 #[cfg(feature = "plugin")]
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
+    dferextractor::register(plugin)?;
     dferfilter::register(plugin)?;
     dferoverlay::register(plugin)?;
     #[cfg(feature = "tensorrt")]

@@ -5,10 +5,12 @@
 mod batching;
 #[path = "../common/mod.rs"]
 mod common;
+mod extractor;
 mod filter;
 mod live;
 mod meta;
 mod models;
+mod muxed;
 mod overlay;
 mod properties;
 mod recorder;

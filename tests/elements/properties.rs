@@ -10,7 +10,7 @@ fn elements() -> Vec<gst::Element> {
     let features = gst::Registry::get().features_by_plugin("dfer");
     let factories = features.into_iter().filter_map(|f| f.downcast::<gst::ElementFactory>().ok());
     let elements: Vec<_> = factories.map(|f| f.create().build().unwrap()).collect();
-    for name in ["dferfilter", "dfertrtfilter", "dferoverlay", "dferrecorder"] {
+    for name in ["dferextractor", "dferfilter", "dfertrtfilter", "dferoverlay", "dferrecorder"] {
         assert!(elements.iter().any(|e| e.factory().unwrap().name() == name), "{name}");
     }
     elements

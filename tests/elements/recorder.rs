@@ -29,7 +29,7 @@ fn harness(element: &gst::Element) -> Harness {
 }
 
 /// Frame number `seq`, with a face of that label where there is one.
-fn frame(seq: u64, label: Option<&str>) -> gst::Buffer {
+pub fn frame(seq: u64, label: Option<&str>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice([7; 64 * 48]);
     let b = buffer.get_mut().unwrap();
     b.set_pts(FRAME * seq);
@@ -49,12 +49,12 @@ fn frame(seq: u64, label: Option<&str>) -> gst::Buffer {
 }
 
 /// A second of sad, a second of happy, a second without a face.
-fn story() -> impl Iterator<Item = gst::Buffer> {
+pub fn story() -> impl Iterator<Item = gst::Buffer> {
     (0..75).map(|i| frame(i, ["sad", "happy"].get(i as usize / 25).copied()))
 }
 
 /// Plays the story; the text of the file when end of stream has come out.
-fn record(format: Format, detail: Detail) -> String {
+pub fn record(format: Format, detail: Detail) -> String {
     init();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out");
@@ -69,12 +69,12 @@ fn record(format: Format, detail: Detail) -> String {
     std::fs::read_to_string(&path).unwrap()
 }
 
-fn lines(text: &str) -> Vec<Record> {
+pub fn lines(text: &str) -> Vec<Record> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Status, label and frame of every record.
-fn told(records: &[Record]) -> Vec<(&str, &str, u64)> {
+pub fn told(records: &[Record]) -> Vec<(&str, &str, u64)> {
     let of = |r: &Record| r.seq;
     records
         .iter()
