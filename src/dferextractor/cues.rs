@@ -122,7 +122,7 @@ mod tests {
             let mut record = template.clone();
             record.expression.label = label.map(Into::into);
             let frame = Frame {
-                selected: Selected { all: vec![record], chosen: Vec::new() },
+                selected: Selected { all: vec![record], ..Selected::default() },
                 head: template.clone(),
                 now: Some(ms * MS),
                 duration: frame_ms * MS,

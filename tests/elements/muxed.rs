@@ -38,7 +38,7 @@ fn results(seq: u64) -> FrameResults {
     if !silent && !(20..40).contains(&seq) {
         faces.push(face(2, "happy"));
     }
-    FrameResults { stream: "filter".into(), seq, faces, ignored: 0 }
+    FrameResults { stream: "filter".into(), seq, faces, ..FrameResults::default() }
 }
 
 /// What is to be found: sequence numbers of frames with a change.
