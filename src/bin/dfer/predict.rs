@@ -263,7 +263,7 @@ fn pictures(folder: &Path) -> Result<(Vec<PathBuf>, &'static str), String> {
 }
 
 /// The media type of a picture, by its first bytes; `None` for anything else.
-fn picture(file: &Path) -> Result<Option<&'static str>, String> {
+pub fn picture(file: &Path) -> Result<Option<&'static str>, String> {
     crate::player::check(file)?;
     let mut head = Vec::new();
     let open = File::open(file).and_then(|f| f.take(12).read_to_end(&mut head));

@@ -12,7 +12,8 @@ use crate::shown;
 
 /// For one file.
 pub fn file(input: &Path) -> ProgressBar {
-    let bar = styled(0, "{msg} [{bar:30}] {percent}% {prefix}, {eta} left");
+    // Of unknown length until the first look; nothing would count as all of nothing.
+    let bar = styled(1, "{msg} [{bar:30}] {percent}% {prefix}, {eta} left");
     bar.set_message(shown::name(input));
     bar
 }

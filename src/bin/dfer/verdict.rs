@@ -66,7 +66,9 @@ impl<'a> Audit<'a> {
     /// With the threshold chosen from the data unless given.
     pub fn new(looked: &'a Looked, threshold: Option<f64>) -> Self {
         let answers = looked.readable.iter().filter_map(|row| row.seen.answer.as_ref());
-        let agreements: Vec<f64> = answers.filter_map(|answer| answer.agreement).collect();
+        // Stills agree wholly, whatever they show: they do not tell where disagreement begins.
+        let agreements: Vec<f64> =
+            answers.filter_map(|answer| answer.agreement).filter(|a| *a < 1.0).collect();
         let threshold = threshold.unwrap_or_else(|| otsu(&agreements));
         let mut findings: Vec<_> =
             looked.readable.iter().map(|row| judge(row, threshold)).collect();

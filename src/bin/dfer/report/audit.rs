@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::evaluate::percent;
 use crate::pictures;
-use crate::predict::Key;
+use crate::predict::{Key, picture};
 use crate::report::{Shot, details, escape, scroll, shots};
 use crate::shown::{seconds, text};
 use crate::verdict::{Audit, Counts, Finding, Verdict, key_spans};
@@ -321,7 +321,8 @@ fn samples(audit: &Audit<'_>, verdict: Verdict, rate: Option<i32>) -> String {
 fn pictures_of(finding: &Finding<'_>, rate: i32) -> String {
     let Some(path) = &finding.row.path else { return String::new() };
     let keys = &finding.row.seen.keys;
-    let count = keys.len().min(PICTURES);
+    let is_still = !path.is_dir() && matches!(picture(path), Ok(Some(_)));
+    let count = keys.len().min(if is_still { 1 } else { PICTURES });
     let chosen: Vec<Key> = (0..count).map(|k| keys[keys.len() * k / count]).collect();
     let taken = pictures::take(path, rate, &chosen).unwrap_or_else(|cause| {
         eprintln!("dfer: {}: no pictures: {cause}", finding.row.name);
