@@ -112,7 +112,7 @@ impl Predictor {
     pub fn look(&self, path: &Path) -> Result<Seen, String> {
         let mut networks = self.networks.clone();
         let listener = self.settings.logits.then(|| {
-            let listener = Arc::new(Listener::new(networks.expression.clone()));
+            let listener = Arc::new(Listener::new(networks.expression.clone(), CLIPS));
             networks.expression = listener.clone();
             listener
         });
@@ -122,6 +122,7 @@ impl Predictor {
         filter.set_property_from_str("mode", "sync");
         filter.set_property_from_str("face-source", self.settings.faces.nick());
         filter.set_property("post-messages", false);
+        filter.set_property("clips", CLIPS as u32);
         // Every sample has a label, so every sample is to be answered.
         filter.set_property("min-quality", 0f32);
         let sink = make("fakesink")?;
