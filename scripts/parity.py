@@ -123,7 +123,8 @@ def main() -> int:
             program(args.dfer, root, model, args.jobs, scratch))
         if args.only != "encoder":
             head = timeline.OnnxHead(args.models)
-            theirs = np.stack([head(np.repeat(e[None], 7, 0)).mean(0) for e in embeddings])
+            clips = np.stack([head(np.repeat(e[None], 7, 0)) for e in embeddings])
+            theirs = head.calibration.mean(clips)
             near &= compare("encoder and head", run(args.models / "expression"), theirs, faces.labels)
         if args.only != "whole":
             encoder_model(args.models, alone)
