@@ -62,6 +62,9 @@ pub struct FaceResult {
     pub rect: Rect,
     /// Position in the list of upstream boxes of this frame, where it came from one.
     pub upstream: Option<usize>,
+    /// Of the newest detection, 0 to 1.
+    pub score: f32,
+    pub first_seen: Option<Ns>,
     pub expression: Expression,
 }
 
@@ -96,6 +99,8 @@ pub struct Engine {
     from_upstream: bool,
     upstream_seen: Option<Ns>,
     ignored: usize,
+    /// Boxes of the newest detection that are no track's.
+    beyond: Vec<Rect>,
     now: Ns,
 }
 
@@ -127,6 +132,7 @@ impl Engine {
             from_upstream: false,
             upstream_seen: None,
             ignored: 0,
+            beyond: Vec::new(),
             now: 0,
         }
     }
@@ -145,6 +151,7 @@ impl Engine {
         self.detected = None;
         self.upstream_seen = None;
         self.ignored = 0;
+        self.beyond.clear();
     }
 
     /// A new frame at time `t`, later than the one before. True when a new shot begins here: all
@@ -158,6 +165,7 @@ impl Engine {
         if cut {
             self.tracker.reset();
             self.faces.clear();
+            self.beyond.clear();
             self.detected = None;
         }
         for id in self.tracker.expire(t) {
@@ -184,6 +192,8 @@ impl Engine {
         if !self.from_upstream || upstream.is_empty() {
             return;
         }
+        // What upstream marked is marked.
+        self.beyond.clear();
         let association = self.tracker.adopt(t, upstream);
         self.ignored = association.ignored;
         for (index, id) in association.ids.iter().enumerate() {
@@ -256,7 +266,10 @@ impl Engine {
     pub fn absorb(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Faces { t, faces } => {
-                self.ignored = self.tracker.associate(t, &faces).ignored;
+                let association = self.tracker.associate(t, &faces);
+                self.ignored = association.ignored;
+                let free = faces.iter().zip(&association.ids).filter(|(_, id)| id.is_none());
+                self.beyond = free.map(|(face, _)| face.rect).filter(Rect::is_sane).collect();
             }
             Outcome::Look(look) => self.absorb_look(look),
         }
@@ -313,16 +326,32 @@ impl Engine {
                 .into_iter()
                 .collect();
         }
-        self.tracker
-            .largest_first()
-            .into_iter()
+        let confirmed = self.visible(width, height).into_iter().filter_map(|(id, rect)| {
+            let face = self.faces.get(&id).filter(|f| f.confirmed)?;
+            Some(self.result(id, face, rect))
+        });
+        confirmed.take(self.settings.tracker.max_faces).collect()
+    }
+
+    /// Where faces are or may be that are not among these [`Engine::results`]: those not confirmed
+    /// yet, and those beyond the limit of faces as the newest detection saw them.
+    pub fn unreported(&self, width: usize, height: usize, results: &[FaceResult]) -> Vec<Rect> {
+        if self.settings.source == FaceSource::Frame {
+            return Vec::new();
+        }
+        let told = |id: u64| results.iter().any(|r| r.expression.track_id == Some(id));
+        let tracks = self.visible(width, height).into_iter().filter(|(id, _)| !told(*id));
+        tracks.map(|(_, rect)| rect).chain(self.beyond.iter().copied()).collect()
+    }
+
+    /// Tracks and where they are expected in the picture, the largest first.
+    fn visible(&self, width: usize, height: usize) -> Vec<(u64, Rect)> {
+        let tracks = self.tracker.largest_first().into_iter();
+        tracks
             .filter_map(|track| {
-                let face = self.faces.get(&track.id).filter(|f| f.confirmed)?;
                 let rect = self.tracker.predict(track.id, self.now)?;
-                rect.clipped(width as f32, height as f32)?;
-                Some(self.result(track.id, face, rect))
+                rect.clipped(width as f32, height as f32).map(|_| (track.id, rect))
             })
-            .take(self.settings.tracker.max_faces)
             .collect()
     }
 
@@ -351,7 +380,14 @@ impl Engine {
             e.label = None;
             e.probability = None;
         }
-        FaceResult { rect, upstream: face.upstream, expression: e }
+        let track = self.tracker.get(id);
+        FaceResult {
+            rect,
+            upstream: face.upstream,
+            score: track.map_or(1.0, |track| track.score),
+            first_seen: track.map(|track| track.first_seen),
+            expression: e,
+        }
     }
 
     /// Which of these results differ in their stable label from what was last announced of the

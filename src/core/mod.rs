@@ -7,6 +7,7 @@
 //! the traits of [`networks`]; the engine turns the answers into one [`result::Expression`] per
 //! face and frame.
 
+pub mod aggregate;
 pub mod agreement;
 pub mod analyst;
 pub mod crop;

@@ -120,8 +120,8 @@ impl ObjectImpl for DferOverlay {
                 ),
                 glib::ParamSpecEnum::builder_with_default("anonymize", default.anonymize)
                     .nick("Anonymize")
-                    .blurb("Make faces unrecognisable in the picture itself: every marked face, whatever its \
-                            result, with a margin of 15 % on each side; the whole frame where a face has lost \
+                    .blurb("Make faces unrecognisable in the picture itself: every face that is marked or reported \
+                            of, whatever its result, also doubtful ones and those beyond max-faces, with a margin of 15 % on each side; the whole frame where a face has lost \
                             its place")
                     .mutable_playing()
                     .build(),
@@ -336,7 +336,7 @@ impl DferOverlay {
         how: Anonymize,
     ) -> Result<(), gst::FlowError> {
         // Regions of interest of other streams and of faces without a result count as well.
-        let mut faces: Vec<_> = meta::faces(buffer).iter().map(|f| f.rect).collect();
+        let mut faces = meta::places(buffer);
         if results.is_some_and(|r| r.faces.iter().any(|f| f.rect.is_none())) {
             faces = vec![Rect::new(0.0, 0.0, info.width() as f32, info.height() as f32)];
         }

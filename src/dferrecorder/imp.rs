@@ -196,7 +196,7 @@ impl BaseTransformImpl for DferRecorder {
         *self.state.lock().unwrap() = Some(State {
             writer: Arc::new(writer),
             format,
-            reporter: Reporter::new(settings.detail),
+            reporter: Reporter::new(settings.detail).taking_counts(settings.aggregate_only),
         });
         Ok(())
     }

@@ -12,12 +12,13 @@ use super::message::{self, Moment};
 use super::session::{Analysis, Session};
 use super::settings::{self, Settings};
 use super::stats::Stats;
-use super::{FaceSource, Mode, errors, frame};
+use super::{FaceSource, Mode, errors, frame, report};
+use crate::core::aggregate::Counts;
 use crate::core::analyst::Networks;
 use crate::core::engine::{self, EngineSettings};
 use crate::core::types::SECOND;
 use crate::core::{Error, Ns, Rect};
-use crate::meta::{self, Face, FrameResults, RoiFace};
+use crate::meta::{self, MarkedFace};
 use crate::runtime::graph::{Backend, Fact};
 use crate::runtime::models;
 
@@ -64,6 +65,8 @@ pub struct DferBase {
     backend: Mutex<Option<Arc<dyn Backend>>>,
     state: Mutex<Option<State>>,
     stats: Mutex<Stats>,
+    /// The counts that were told last.
+    counted: Mutex<Option<Counts>>,
 }
 
 /// A panic elsewhere must not take the element down with it.
@@ -216,15 +219,16 @@ impl BaseTransformImpl for DferBase {
         let seq = state.seq;
         state.seq += 1;
         let t = self.time(state, buf, &info);
-        let (engine, post_messages) = {
+        let (engine, post_messages, smallest_group) = {
             let settings = lock(&self.settings);
-            (settings.engine(state.networks.expression.spec()), settings.post_messages)
+            let engine = settings.engine(state.networks.expression.spec());
+            (engine, settings.post_messages, settings.smallest_group())
         };
-        let rois = match engine.source {
+        let marked = match engine.source {
             engine::FaceSource::Auto | engine::FaceSource::Upstream => meta::faces(buf),
             engine::FaceSource::Detector | engine::FaceSource::Frame => Vec::new(),
         };
-        let analysis = self.analyse(state, engine, t, buf, &info, &rois);
+        let analysis = self.analyse(state, engine, t, buf, &info, &marked);
         drop(guard);
         let analysis = match analysis {
             Ok(Some(analysis)) => analysis,
@@ -236,20 +240,28 @@ impl BaseTransformImpl for DferBase {
         };
         self.count(&analysis);
         let stream = self.obj().name().to_string();
-        if post_messages {
-            self.announce(&stream, seq, buf, &info, &analysis);
+        let at = || self.moment(seq, buf, &info);
+        let (results, messages) = match smallest_group {
+            None => {
+                let changed = !analysis.changed.is_empty();
+                let messages = changed.then(|| report::changes(&stream, &at(), &analysis));
+                (report::faces(&stream, seq, analysis, &marked), messages.unwrap_or_default())
+            }
+            Some(min_group) => {
+                let results = report::counts(&stream, seq, analysis, min_group);
+                let changed = self.newly_counted(results.counts.as_ref());
+                let message = changed.map(|counts| message::of_counts(&stream, &at(), counts));
+                let messages = message.into_iter().collect();
+                (results, messages)
+            }
+        };
+        for structure in messages.into_iter().filter(|_| post_messages) {
+            let object = self.obj();
+            let message = gst::message::Element::builder(structure).src(&*object).build();
+            // Without a bus nobody listens.
+            let _ = object.post_message(message);
         }
-        let faces = analysis
-            .faces
-            .into_iter()
-            .map(|face| Face {
-                rect: Some(face.rect),
-                roi: face.upstream.and_then(|i| rois.get(i)).map(|roi| roi.index),
-                expression: face.expression,
-            })
-            .collect();
-        let ignored = u32::try_from(analysis.ignored).unwrap_or(u32::MAX);
-        meta::attach(buf, &FrameResults { stream, seq, faces, ignored });
+        meta::attach(buf, &results);
         Ok(gst::FlowSuccess::Ok)
     }
 }
@@ -263,6 +275,7 @@ impl DferBase {
             gst::info!(CAT, imp = self, "{name}: {fact}");
         }
         *lock(&self.stats) = Stats::default();
+        *lock(&self.counted) = None;
         *lock(&self.state) = Some(State {
             networks,
             info: None,
@@ -338,7 +351,7 @@ impl DferBase {
         t: Ns,
         buf: &gst::BufferRef,
         info: &gst_video::VideoInfo,
-        rois: &[RoiFace],
+        marked: &[MarkedFace],
     ) -> Result<Option<Analysis>, Error> {
         if state.session.is_none() {
             let live = self.is_live(self.upstream_is_live());
@@ -356,7 +369,7 @@ impl DferBase {
         }
         let Some(session) = &mut state.session else { return Ok(None) };
         session.set_settings(engine);
-        let upstream: Vec<(Option<u64>, Rect)> = rois.iter().map(|r| (r.id, r.rect)).collect();
+        let upstream: Vec<(Option<u64>, Rect)> = marked.iter().map(|r| (r.id, r.rect)).collect();
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buf, info)
             .map_err(|_| Error::Picture("the buffer cannot be mapped".into()));
         let view = mapped.as_ref().map_err(Clone::clone).and_then(frame::view);
@@ -386,32 +399,27 @@ impl DferBase {
         stats.spent(&analysis.spent);
     }
 
-    fn announce(
-        &self,
-        stream: &str,
-        seq: u64,
-        buf: &gst::BufferRef,
-        info: &gst_video::VideoInfo,
-        analysis: &Analysis,
-    ) {
-        if analysis.changed.is_empty() {
-            return;
-        }
+    fn moment(&self, seq: u64, buf: &gst::BufferRef, info: &gst_video::VideoInfo) -> Moment {
         let segment = self.obj().segment();
-        let segment = segment.downcast_ref::<gst::ClockTime>();
-        let at = Moment {
+        // Backwards without an end nothing has a running time, and asking for one is a critical.
+        let has_times = segment.rate() > 0.0 || segment.stop().is_some();
+        let segment = segment.downcast_ref::<gst::ClockTime>().filter(|_| has_times);
+        Moment {
             seq,
             pts: buf.pts(),
             running_time: segment.and_then(|s| s.to_running_time(buf.pts())),
             stream_time: segment.and_then(|s| s.to_stream_time(buf.pts())),
             frame: [info.width(), info.height()],
-        };
-        for face in analysis.changed.iter().filter_map(|i| analysis.faces.get(*i)) {
-            let structure = message::structure(stream, &at, &face.rect, &face.expression);
-            let object = self.obj();
-            let message = gst::message::Element::builder(structure).src(&*object).build();
-            // Without a bus nobody listens.
-            let _ = object.post_message(message);
         }
+    }
+
+    /// The counts, where they differ from those told last.
+    fn newly_counted<'a>(&self, counts: Option<&'a Counts>) -> Option<&'a Counts> {
+        let mut told = lock(&self.counted);
+        let new = counts.filter(|counts| told.as_ref() != Some(*counts));
+        if new.is_some() {
+            *told = new.cloned();
+        }
+        new
     }
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The element message `dfer-expression`: one face's stable label changed.
+//! The element messages: `dfer-expression`, one face's stable label changed, and `dfer-aggregate`,
+//! with `aggregate-only`, the counts changed.
 
 use crate::core::Rect;
+use crate::core::aggregate::Counts;
 use crate::core::result::Expression;
 use crate::meta;
 
 /// Name of the message's structure.
 pub const MESSAGE: &str = "dfer-expression";
+
+/// Name of the structure of the message with counts.
+pub const AGGREGATE_MESSAGE: &str = "dfer-aggregate";
 
 /// Where and when the result holds.
 pub struct Moment {
@@ -24,12 +29,24 @@ pub fn structure(stream: &str, at: &Moment, rect: &Rect, e: &Expression) -> gst:
     let mut s = meta::to_structure(e);
     s.set_name(MESSAGE);
     s.set("schema", crate::core::record::SCHEMA);
+    set_moment(&mut s, stream, at);
+    s.set("frame", gst::Array::new(at.frame.map(|v| v as i32)));
+    s.set("box", gst::Array::new([rect.x, rect.y, rect.w, rect.h].map(|v| v.round() as i32)));
+    s
+}
+
+/// The fields of the record `dfer-aggregate/1`, and `stream-time`.
+pub fn of_counts(stream: &str, at: &Moment, counts: &Counts) -> gst::Structure {
+    let mut s = gst::Structure::new_empty(AGGREGATE_MESSAGE);
+    meta::set_counts(&mut s, counts);
+    set_moment(&mut s, stream, at);
+    s
+}
+
+fn set_moment(s: &mut gst::StructureRef, stream: &str, at: &Moment) {
     s.set("stream", stream);
     s.set("seq", at.seq);
     s.set_if_some("pts", at.pts.map(gst::ClockTime::nseconds));
     s.set_if_some("running-time", at.running_time.map(gst::ClockTime::nseconds));
     s.set_if_some("stream-time", at.stream_time.map(gst::ClockTime::nseconds));
-    s.set("frame", gst::Array::new(at.frame.map(|v| v as i32)));
-    s.set("box", gst::Array::new([rect.x, rect.y, rect.w, rect.h].map(|v| v.round() as i32)));
-    s
 }

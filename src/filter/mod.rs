@@ -7,6 +7,7 @@ mod errors;
 mod frame;
 mod imp;
 mod message;
+mod report;
 mod session;
 mod settings;
 mod stats;
@@ -22,7 +23,7 @@ use crate::core::analyst::Networks;
 use crate::runtime::graph::Backend;
 
 pub(crate) use imp::DferBase as BaseImp;
-pub use message::MESSAGE;
+pub use message::{AGGREGATE_MESSAGE, MESSAGE};
 
 glib::wrapper! {
     /// The abstract base, GType `GstDferBase`.
@@ -61,7 +62,10 @@ pub enum FaceSource {
         nick = "auto"
     )]
     Auto,
-    #[enum_value(name = "Upstream: region-of-interest metas of type face", nick = "upstream")]
+    #[enum_value(
+        name = "Upstream: region-of-interest metas of type face; object detections too, where built with v1_24",
+        nick = "upstream"
+    )]
     Upstream,
     #[enum_value(name = "Detector: the detector network", nick = "detector")]
     Detector,

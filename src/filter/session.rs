@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::analyst::{Analyst, ClipSettings, Networks, Stage};
 use crate::core::engine::{Demands, Engine, EngineSettings, FaceResult, Upstream};
 use crate::core::pixels::FrameView;
-use crate::core::{Error, Ns};
+use crate::core::{Error, Ns, Rect};
 use crate::runtime::worker::{self, Worker};
 
 pub struct Session {
@@ -26,6 +26,8 @@ pub struct Analysis {
     /// Positions in `faces` whose stable label changed.
     pub changed: Vec<usize>,
     pub ignored: usize,
+    /// Where faces are or may be that are not among `faces`.
+    pub unreported: Vec<Rect>,
     pub spent: Vec<(Stage, Duration)>,
     /// Jobs that newer ones took the place of.
     pub dropped: u64,
@@ -116,6 +118,8 @@ impl Session {
         };
         let faces = self.engine.results(frame.width(), frame.height());
         let changed = self.engine.changes(&faces);
-        Ok(Analysis { faces, changed, ignored: self.engine.ignored(), spent, dropped })
+        let unreported = self.engine.unreported(frame.width(), frame.height(), &faces);
+        let ignored = self.engine.ignored();
+        Ok(Analysis { faces, changed, ignored, unreported, spent, dropped })
     }
 }

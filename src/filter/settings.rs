@@ -40,6 +40,8 @@ pub struct Settings {
     pub hold_time: Ns,
     pub processing_latency: Ns,
     pub post_messages: bool,
+    pub aggregate_only: bool,
+    pub min_group: u32,
 }
 
 impl Default for Settings {
@@ -63,6 +65,8 @@ impl Default for Settings {
             hold_time: SECOND,
             processing_latency: 100 * MS,
             post_messages: true,
+            aggregate_only: false,
+            min_group: 3,
         }
     }
 }
@@ -93,6 +97,11 @@ impl Settings {
                 hold_time: self.hold_time,
             },
         }
+    }
+
+    /// The smallest group that labels are told of, where nothing is told of single faces.
+    pub fn smallest_group(&self) -> Option<u32> {
+        self.aggregate_only.then_some(self.min_group)
     }
 
     pub fn clip(&self) -> ClipSettings {
@@ -136,6 +145,8 @@ impl Settings {
             "hold-time" => self.hold_time = get(value),
             "processing-latency" => self.processing_latency = get(value),
             "post-messages" => self.post_messages = get(value),
+            "aggregate-only" => self.aggregate_only = get(value),
+            "min-group" => self.min_group = get(value),
             _ => unreachable!("no such property"),
         }
     }
@@ -160,6 +171,8 @@ impl Settings {
             "hold-time" => self.hold_time.to_value(),
             "processing-latency" => self.processing_latency.to_value(),
             "post-messages" => self.post_messages.to_value(),
+            "aggregate-only" => self.aggregate_only.to_value(),
+            "min-group" => self.min_group.to_value(),
             _ => unreachable!("no such property"),
         }
     }
@@ -274,6 +287,21 @@ pub fn properties() -> Vec<glib::ParamSpec> {
             .blurb("Post a dfer-expression element message when a face's stable label changes")
             .default_value(d.post_messages)
             .mutable_playing()
+            .build(),
+        glib::ParamSpecBoolean::builder("aggregate-only")
+            .nick("Aggregate only")
+            .blurb("Tell how many faces have which stable label instead of faces: neither track ids nor places with \
+                    them, on buffers and on the bus (message dfer-aggregate, when the counts change)")
+            .default_value(d.aggregate_only)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("min-group")
+            .nick("Smallest group")
+            .blurb("With aggregate-only: faces with a stable label in the frame below which labels are left out")
+            .minimum(1)
+            .maximum(1000)
+            .default_value(d.min_group)
+            .mutable_ready()
             .build(),
     ]
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Once};
 
 use super::structure::{self, Malformed};
-use super::{Face, FrameResults};
+use super::{Face, FrameResults, Origin};
+use crate::core::aggregate;
 use crate::core::record::SCHEMA;
 
 /// Name of the meta, as `gst_buffer_get_custom_meta()` takes it.
 pub const META_NAME: &str = "DferExpressionMeta";
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "dfermeta",
         gst::DebugColorFlags::empty(),
@@ -30,13 +31,22 @@ pub(super) fn register() {
     });
 }
 
-/// Takes off what `stream` wrote earlier; the ids of the regions of interest it had added.
-pub(super) fn remove(buffer: &mut gst::BufferRef, stream: &str) -> Vec<i32> {
+/// What a writing added to other metas of the buffer, by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    /// Regions of interest.
+    pub regions: Vec<i32>,
+    /// Parts of the `GstAnalyticsRelationMeta`.
+    pub analytics: Vec<u32>,
+}
+
+/// Takes off what `stream` wrote earlier.
+pub(super) fn remove(buffer: &mut gst::BufferRef, stream: &str) -> Added {
     use gst::buffer::BufferMetaForeachAction::{Keep, Remove};
     use std::ops::ControlFlow::Continue;
 
     register();
-    let mut added = Vec::new();
+    let mut added = Added::default();
     buffer.foreach_meta_mut(|meta| {
         let Some(custom) = meta.try_as_custom_meta() else { return Continue(Keep) };
         let s = custom.structure();
@@ -44,15 +54,18 @@ pub(super) fn remove(buffer: &mut gst::BufferRef, stream: &str) -> Vec<i32> {
             return Continue(Keep);
         }
         if let Ok(ids) = s.get::<gst::ArrayRef>("added-regions") {
-            added.extend(ids.iter().filter_map(|id| id.get::<i32>().ok()));
+            added.regions.extend(ids.iter().filter_map(|id| id.get::<i32>().ok()));
+        }
+        if let Ok(ids) = s.get::<gst::ArrayRef>("added-analytics") {
+            added.analytics.extend(ids.iter().filter_map(|id| id.get::<u32>().ok()));
         }
         Continue(Remove)
     });
     added
 }
 
-/// `added`: ids of the regions of interest that were made for these results.
-pub(super) fn add(buffer: &mut gst::BufferRef, results: &FrameResults, added: &[i32]) {
+/// `added`: what was made for these results.
+pub(super) fn add(buffer: &mut gst::BufferRef, results: &FrameResults, added: &Added) {
     register();
     let mut meta = match gst::meta::CustomMeta::add(buffer, META_NAME) {
         Ok(meta) => meta,
@@ -62,16 +75,24 @@ pub(super) fn add(buffer: &mut gst::BufferRef, results: &FrameResults, added: &[
         }
     };
     let s = meta.mut_structure();
-    s.set("schema", SCHEMA);
     s.set("stream", &results.stream);
     s.set("seq", results.seq);
-    let faces = results.faces.iter().map(|f| structure::to_structure(&f.expression));
-    s.set("faces", gst::Array::new(faces));
+    match &results.counts {
+        Some(counts) => structure::set_counts(s, counts),
+        None => {
+            s.set("schema", SCHEMA);
+            let faces = results.faces.iter().map(|f| structure::to_structure(&f.expression));
+            s.set("faces", gst::Array::new(faces));
+        }
+    }
     if results.ignored > 0 {
         s.set("ignored", results.ignored);
     }
-    if !added.is_empty() {
-        s.set("added-regions", gst::Array::new(added.iter().copied()));
+    if !added.regions.is_empty() {
+        s.set("added-regions", gst::Array::new(added.regions.iter().copied()));
+    }
+    if !added.analytics.is_empty() {
+        s.set("added-analytics", gst::Array::new(added.analytics.iter().copied()));
     }
 }
 
@@ -103,6 +124,16 @@ pub(super) fn foreign(buffer: &gst::BufferRef, stream: &str) -> Vec<u64> {
 fn parse(s: &gst::StructureRef) -> Result<FrameResults, Malformed> {
     let missing = |name| move || Malformed::new(name, "is missing");
     let schema: &str = structure::field(s, "schema")?.ok_or_else(missing("schema"))?;
+    let mut results = FrameResults {
+        stream: structure::field(s, "stream")?.ok_or_else(missing("stream"))?,
+        seq: structure::field(s, "seq")?.ok_or_else(missing("seq"))?,
+        ignored: structure::field(s, "ignored")?.unwrap_or(0),
+        ..FrameResults::default()
+    };
+    if schema == aggregate::SCHEMA {
+        results.counts = Some(structure::counts(s)?);
+        return Ok(results);
+    }
     if schema != SCHEMA {
         return Err(Malformed::new(
             "schema",
@@ -112,14 +143,11 @@ fn parse(s: &gst::StructureRef) -> Result<FrameResults, Malformed> {
     let faces: gst::ArrayRef = structure::field(s, "faces")?.ok_or_else(missing("faces"))?;
     let face = |value: &glib::SendValue| {
         let s = value.get::<&gst::StructureRef>().map_err(|err| Malformed::new("faces", err))?;
-        Ok(Face { rect: None, roi: None, expression: structure::from_structure(s)? })
+        let expression = structure::from_structure(s)?;
+        Ok(Face { rect: None, origin: Origin::default(), expression })
     };
-    Ok(FrameResults {
-        stream: structure::field(s, "stream")?.ok_or_else(missing("stream"))?,
-        seq: structure::field(s, "seq")?.ok_or_else(missing("seq"))?,
-        faces: faces.iter().map(face).collect::<Result<_, _>>()?,
-        ignored: structure::field(s, "ignored")?.unwrap_or(0),
-    })
+    results.faces = faces.iter().map(face).collect::<Result<_, _>>()?;
+    Ok(results)
 }
 
 /// One warning for each kind: a stream brings the same fault with every buffer.

@@ -4,30 +4,24 @@
 
 use gst_video::VideoRegionOfInterestMeta as Roi;
 
-use super::Face;
 use super::structure::{PARAM, to_structure};
+use super::{Face, MarkedFace};
 use crate::core::Rect;
 
 /// Type of the regions of interest that are faces, ours and those of upstream detectors.
 pub const ROI_TYPE: &str = "face";
 
-/// A region of interest of type [`ROI_TYPE`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RoiFace {
-    /// Among all regions of interest of the buffer, from 0.
-    pub index: usize,
-    /// As an upstream tracker set it; `None` where the region has no id (0 or less).
-    pub id: Option<u64>,
-    /// In pixels of the frame; anything that four unsigned 32-bit numbers can say.
-    pub rect: Rect,
-}
+/// Type of the regions of interest where faces are or may be that no result tells of. They have no
+/// id and are no faces to other elements; there for whoever hides faces.
+pub const UNREPORTED_TYPE: &str = "face-unreported";
 
-/// The faces on a buffer, whoever marked them.
-pub fn faces(buffer: &gst::BufferRef) -> Vec<RoiFace> {
+/// The regions of interest that are faces, whoever marked them.
+pub(super) fn faces(buffer: &gst::BufferRef) -> Vec<MarkedFace> {
     let all = buffer.iter_meta::<Roi>().enumerate();
     all.filter(|(_, roi)| roi.roi_type() == ROI_TYPE)
-        .map(|(index, roi)| RoiFace {
-            index,
+        .map(|(index, roi)| MarkedFace {
+            region: Some(index),
+            detection: None,
             id: u64::try_from(roi.id()).ok().filter(|id| *id > 0),
             rect: rect(roi.rect()),
         })
@@ -45,7 +39,7 @@ pub(super) fn attach(
 ) -> Vec<i32> {
     let known: Vec<Snapshot> = buffer.iter_meta::<Roi>().map(|roi| Snapshot::of(&roi)).collect();
     let region = |face: &Face| {
-        let (index, id) = (face.roi?, roi_id(face.expression.track_id?));
+        let (index, id) = (face.origin.region?, roi_id(face.expression.track_id?));
         let taken =
             known.get(index)?.id != id && foreign.iter().any(|f| roi_id(*f) == known[index].id);
         (!taken).then_some(index)
@@ -92,6 +86,17 @@ pub(super) fn attach(
         }
     }
     added
+}
+
+pub(super) fn mark_unreported(buffer: &mut gst::BufferRef, places: &[Rect]) {
+    for place in places.iter().filter_map(|rect| pixels(*rect)) {
+        Roi::add(buffer, UNREPORTED_TYPE, place);
+    }
+}
+
+pub(super) fn unreported(buffer: &gst::BufferRef) -> Vec<Rect> {
+    let all = buffer.iter_meta::<Roi>().filter(|roi| roi.roi_type() == UNREPORTED_TYPE);
+    all.map(|roi| rect(roi.rect())).collect()
 }
 
 /// Fills in the rectangles by id. Where several regions share an id, the one added last counts.
@@ -171,7 +176,7 @@ fn rect((x, y, w, h): (u32, u32, u32, u32)) -> Rect {
 }
 
 /// Whole pixels; what lies left of or above the picture is cut off, regions being unsigned.
-fn pixels(rect: Rect) -> Option<(u32, u32, u32, u32)> {
+pub(super) fn pixels(rect: Rect) -> Option<(u32, u32, u32, u32)> {
     let seen = rect.is_sane().then_some(rect)?.clipped(f32::MAX, f32::MAX)?;
     let (x, y) = (seen.x.round() as u32, seen.y.round() as u32);
     let (right, bottom) = ((seen.x + seen.w).round() as u32, (seen.y + seen.h).round() as u32);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use glib::value::FromValue;
 
+use crate::core::aggregate::{self, Counts};
 use crate::core::result::{Expression, Probabilities, Status, StreamAnswer, Streams};
 
 /// Name of the structure and of the parameter on regions of interest.
@@ -81,6 +82,32 @@ pub fn from_structure(s: &gst::StructureRef) -> Result<Expression, Malformed> {
     e.age = field(s, "age")?;
     e.model = label(s, "model")?;
     Ok(e)
+}
+
+/// Sets the fields of the schema `dfer-aggregate/1`, the schema included.
+pub(crate) fn set_counts(s: &mut gst::StructureRef, counts: &Counts) {
+    s.set("schema", aggregate::SCHEMA);
+    s.set("faces", counts.faces);
+    if let Some(labels) = &counts.labels {
+        let mut all = gst::Structure::new_empty("labels");
+        for (label, count) in labels {
+            all.set(label.as_str(), count);
+        }
+        s.set("labels", all);
+    }
+}
+
+/// What [`set_counts`] set.
+pub(super) fn counts(s: &gst::StructureRef) -> Result<Counts, Malformed> {
+    let labels = field::<gst::Structure>(s, "labels")?.map(|labels| {
+        let count = |(name, value): (&glib::GStr, &glib::SendValue)| {
+            let count = value.get::<u32>().map_err(|err| Malformed::new(name, err))?;
+            Ok((name.to_string(), count))
+        };
+        labels.iter().map(count).collect::<Result<_, Malformed>>()
+    });
+    let faces = field(s, "faces")?.ok_or_else(|| Malformed::new("faces", "is missing"))?;
+    Ok(Counts { faces, labels: labels.transpose()? })
 }
 
 /// A field of that type; `None` when it is absent.

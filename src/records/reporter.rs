@@ -21,6 +21,7 @@ pub(crate) struct Reporter {
     interval: Ns,
     /// Whether running times can be turned into wall-clock time.
     live: bool,
+    takes_counts: bool,
     counts: Counts,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Counts {
     pub buffers: u64,
     /// Buffers with results on them.
     pub analysed: u64,
+    /// Buffers with counts in place of faces on them, which were passed over.
+    pub refused: u64,
     /// Records chosen.
     pub records: u64,
 }
@@ -41,8 +44,15 @@ impl Reporter {
             frame: [0, 0],
             interval: 0,
             live: false,
+            takes_counts: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Whether counts that upstream tells in place of faces can be told on. Where they cannot, they
+    /// are passed over: they are no faces, but nor do they say that there are none.
+    pub fn taking_counts(self, takes_counts: bool) -> Self {
+        Self { takes_counts, ..self }
     }
 
     /// `live`: what [`clock::is_live`] says of upstream. False for caps without width and height.
@@ -75,6 +85,10 @@ impl Reporter {
     ) -> Option<Frame> {
         self.counts.buffers += 1;
         let results = meta::read(buffer)?;
+        if results.counts.is_some() && !self.takes_counts {
+            self.counts.refused += 1;
+            return None;
+        }
         let segment = segment.downcast_ref::<gst::ClockTime>();
         let running_time = segment.and_then(|s| s.to_running_time(buffer.pts()?));
         let unix = clock::from_meta(buffer)
@@ -101,9 +115,19 @@ impl Reporter {
         self.counts
     }
 
-    /// Says on the bus that there was nothing to tell, where that is so.
+    /// Says on the bus that there was nothing to tell, or nothing that can be told, where that is so.
     pub fn warn_if_nothing_was_analysed(counts: Counts, element: &impl IsA<gst::Element>) {
-        if counts.buffers > 0 && counts.analysed == 0 {
+        if counts.refused > 0 {
+            gst::element_warning!(
+                element.upcast_ref::<gst::Element>(),
+                gst::StreamError::Failed,
+                (
+                    "{} buffers had counts in place of faces, so there are no records of them: set aggregate-only \
+                     on the recorder too, or not on the filter",
+                    counts.refused
+                )
+            );
+        } else if counts.buffers > 0 && counts.analysed == 0 {
             gst::element_warning!(
                 element.upcast_ref::<gst::Element>(),
                 gst::StreamError::Failed,

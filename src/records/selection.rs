@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Detail;
 use super::reporter::{Surroundings, no_face, records};
+use crate::core::aggregate::Counts;
 use crate::core::record::Record;
 use crate::core::result::Status;
 use crate::core::types::Ns;
@@ -35,6 +36,8 @@ pub(crate) struct Selected {
     pub all: Vec<Record>,
     /// Those to be written.
     pub chosen: Vec<Record>,
+    /// What upstream says in place of faces.
+    pub counts: Option<Counts>,
 }
 
 impl Selection {
@@ -74,7 +77,7 @@ impl Selection {
             chosen.push(no_face(results, around, None));
         }
         self.faces = now;
-        Selected { all, chosen }
+        Selected { all, chosen, counts: results.counts.clone() }
     }
 }
 

@@ -11,9 +11,13 @@ mod live;
 mod meta;
 mod models;
 mod muxed;
+mod onvif;
 mod overlay;
+mod privacy;
 mod properties;
 mod recorder;
+#[cfg(feature = "v1_24")]
+mod relation;
 mod studio;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;

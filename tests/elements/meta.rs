@@ -3,7 +3,7 @@
 use gst_video::VideoRegionOfInterestMeta as Roi;
 use gstdfer::core::Rect;
 use gstdfer::core::result::{Expression, Probabilities, Status};
-use gstdfer::meta::{self, Face, FrameResults, META_NAME};
+use gstdfer::meta::{self, Face, FrameResults, META_NAME, Origin};
 
 use crate::init;
 
@@ -18,11 +18,15 @@ fn expression(track_id: u64, label: &str) -> Expression {
 }
 
 fn results(faces: Vec<Face>) -> FrameResults {
-    FrameResults { stream: "filter".into(), seq: 3, faces, ignored: 2 }
+    FrameResults { stream: "filter".into(), seq: 3, faces, ignored: 2, ..FrameResults::default() }
 }
 
 fn one_face() -> FrameResults {
     results(vec![Face::new(Rect::new(40.0, 40.0, 80.0, 80.0), expression(17, "happy"))])
+}
+
+fn from_region(index: usize) -> Origin {
+    Origin { region: Some(index), ..Origin::default() }
 }
 
 fn regions(buffer: &gst::BufferRef) -> Vec<(i32, (u32, u32, u32, u32))> {
@@ -92,8 +96,9 @@ fn an_upstream_region_is_used_again() {
     roi.add_param(gst::Structure::new_empty("detection"));
     let upstream = meta::faces(buffer);
     assert_eq!(upstream.len(), 1);
-    assert_eq!((upstream[0].index, upstream[0].id), (1, None));
-    let face = Face { roi: Some(1), ..Face::new(upstream[0].rect, expression(5, "angry")) };
+    assert_eq!((upstream[0].region, upstream[0].id), (Some(1), None));
+    let face =
+        Face { origin: from_region(1), ..Face::new(upstream[0].rect, expression(5, "angry")) };
     meta::attach(buffer, &results(vec![face]));
     assert_eq!(regions(buffer), [(0, (1, 1, 1, 1)), (5, (10, 20, 30, 40))]);
     let roi = buffer.iter_meta::<Roi>().nth(1).unwrap();
@@ -109,7 +114,7 @@ fn attaching_again_replaces() {
     Roi::add(buffer, meta::ROI_TYPE, (10, 20, 30, 40))
         .add_param(gst::Structure::new_empty("detection"));
     let upstream = |label| Face {
-        roi: Some(0),
+        origin: from_region(0),
         ..Face::new(Rect::new(10.0, 20.0, 30.0, 40.0), expression(5, label))
     };
     meta::attach(
@@ -139,7 +144,7 @@ fn streams_do_not_take_each_others_regions() {
     let rect = Rect::new(40.0, 40.0, 80.0, 80.0);
     let second = FrameResults {
         stream: "second".into(),
-        faces: vec![Face { roi: Some(0), ..Face::new(rect, expression(1, "sad")) }],
+        faces: vec![Face { origin: from_region(0), ..Face::new(rect, expression(1, "sad")) }],
         ..one_face()
     };
     meta::attach(buffer, &second);

@@ -44,7 +44,16 @@ pub fn frame(seq: u64, label: Option<&str>) -> gst::Buffer {
         Face::new(Rect::new(8.0, 4.0, 20.0, 24.0), expression)
     };
     let faces = label.map(face).into_iter().collect();
-    meta::attach(b, &FrameResults { stream: "filter".into(), seq, faces, ignored: 0 });
+    meta::attach(
+        b,
+        &FrameResults {
+            stream: "filter".into(),
+            seq,
+            faces,
+            ignored: 0,
+            ..FrameResults::default()
+        },
+    );
     buffer
 }
 

@@ -10,11 +10,9 @@ use serde::Serialize;
 
 use super::csv::Cells;
 use super::{Format, Frame};
-use crate::core::result::Status;
+use crate::core::aggregate::{Counts, SCHEMA};
 use crate::core::types::Ns;
 use crate::records::Detail;
-
-const SCHEMA: &str = "dfer-aggregate/1";
 
 /// Classes with a column of their own in CSV.
 const CLASSES: [&str; 7] = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"];
@@ -24,16 +22,6 @@ pub(crate) struct Aggregate {
     detail: Detail,
     min_group: u32,
     last: Option<Counts>,
-}
-
-/// What is counted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Counts {
-    /// Faces in the frame that were analysed.
-    faces: u32,
-    /// By stable label; absent where fewer than `min-group` faces have one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<BTreeMap<String, u32>>,
 }
 
 #[derive(Serialize)]
@@ -98,18 +86,12 @@ impl Format for Aggregate {
     }
 }
 
+/// Upstream's own counts, where there are no faces to be counted.
 fn count(frame: &Frame, min_group: u32) -> Counts {
-    let faces = frame.selected.all.iter().map(|r| &r.expression);
-    let faces = faces.filter(|e| e.status != Status::NoFace);
-    let mut labels = BTreeMap::new();
-    let mut stable = 0;
-    for e in faces.clone().filter(|e| e.status == Status::Stable) {
-        if let Some(label) = &e.label {
-            *labels.entry(label.to_string()).or_insert(0) += 1;
-            stable += 1;
-        }
+    match &frame.selected.counts {
+        Some(counts) => counts.clone().of_groups(min_group),
+        None => Counts::new(frame.selected.all.iter().map(|r| &r.expression), min_group),
     }
-    Counts { faces: faces.count() as u32, labels: (stable >= min_group).then_some(labels) }
 }
 
 fn row(line: &Line<'_>, out: &mut String) {
@@ -134,6 +116,7 @@ fn row(line: &Line<'_>, out: &mut String) {
 mod tests {
     use super::*;
     use crate::core::record::Record;
+    use crate::core::result::Status;
     use crate::records::Selected;
 
     fn lines(csv: bool, detail: Detail, min_group: u32, frames: &[&[(Status, &str)]]) -> String {
@@ -151,7 +134,8 @@ mod tests {
                 record.expression.track_id = Some(99);
                 record
             };
-            let selected = Selected { all: faces.iter().map(face).collect(), chosen: Vec::new() };
+            let selected =
+                Selected { all: faces.iter().map(face).collect(), ..Selected::default() };
             let head = head.clone();
             let frame = Frame { selected, head, now: None, duration: 0, unix: None };
             format.frame(&frame, &mut out);

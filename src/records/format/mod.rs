@@ -155,7 +155,7 @@ mod tests {
             let unix = Some(i128::from(ms) * 1_000_000 + 1_788_256_800_000_000_000);
             let frame = Frame {
                 head: records[0].clone(),
-                selected: Selected { all, chosen: records },
+                selected: Selected { all, chosen: records, ..Selected::default() },
                 now: Some(ms * MS),
                 duration: 40 * MS,
                 unix,

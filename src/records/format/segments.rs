@@ -195,7 +195,7 @@ mod tests {
             let mut record = template.clone();
             record.expression.status = *status;
             record.expression.label = label.map(Into::into);
-            let selected = Selected { all: vec![record], chosen: Vec::new() };
+            let selected = Selected { all: vec![record], ..Selected::default() };
             let head = template.clone();
             let now = Some(i as Ns * SECOND);
             all.extend(segments.frame(&Frame {
