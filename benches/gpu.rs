@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
-use gstdfer::core::analyst::decide;
 use gstdfer::core::crop;
+use gstdfer::core::decide::decide;
 use gstdfer::core::history::History;
 use gstdfer::core::networks::{ExpressionNetwork, FaceDetector, Feature};
 use gstdfer::core::pixels::{Colorimetry, FrameView, Matrix, Outside, Picture, PixelFormat, Plane};

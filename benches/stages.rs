@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gst::prelude::*;
-use gstdfer::core::analyst::decide;
 use gstdfer::core::crop;
+use gstdfer::core::decide::decide;
 use gstdfer::core::history::History;
 use gstdfer::core::networks::{ExpressionNetwork, FaceDetector};
 use gstdfer::core::pixels::{

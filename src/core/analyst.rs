@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::crop;
-use super::decision::{Consensus, Verdict};
+use super::decide::decide_all;
+use super::decision::Verdict;
 use super::error::Error;
 use super::history::History;
-use super::networks::{Clip, ClipAnswer, Detection, ExpressionNetwork, FaceDetector, Feature};
+use super::networks::{Detection, ExpressionNetwork, FaceDetector, Feature};
 use super::pixels::{Affine, Outside, Picture};
 use super::refine::{Followed, refine};
-use super::sampling::{self, Span};
 use super::types::{Ns, Rect, SECOND, slot};
 
 /// The networks of one element.
@@ -30,7 +30,7 @@ pub struct Networks {
 /// How often and from what a decision is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipSettings {
-    /// Clips compared per decision, 1 to [`sampling::MAX_CLIPS`].
+    /// Clips compared per decision, 1 to [`super::sampling::MAX_CLIPS`].
     pub clips: usize,
     /// Time between two decisions on a face.
     pub decision_interval: Ns,
@@ -293,87 +293,6 @@ impl Analyst {
         let each = started.elapsed() / faces.max(1) as u32;
         self.spent.extend(std::iter::repeat_n((stage, each), faces));
     }
-}
-
-/// One decision: K clips of the window that ends with the newest frame.
-pub fn decide(
-    network: &dyn ExpressionNetwork,
-    history: &mut History,
-    clips: usize,
-) -> Result<Verdict, Error> {
-    Ok(decide_all(network, vec![history], clips)?.remove(0))
-}
-
-/// The window of one decision and its clips.
-struct Window<'h> {
-    frames: &'h [(Ns, Feature)],
-    whole: Span,
-    spans: Vec<Span>,
-    key_times: Vec<Ns>,
-}
-
-/// One decision on each face; the network looks at the clips of all of them together.
-fn decide_all(
-    network: &dyn ExpressionNetwork,
-    histories: Vec<&mut History>,
-    clips: usize,
-) -> Result<Vec<Verdict>, Error> {
-    let spec = network.spec();
-    let sampling = spec.sampling;
-    let parts = sampling::parts(clips);
-    let mut windows = Vec::with_capacity(histories.len());
-    for history in histories {
-        let frames = history.frames();
-        let (Some((start, _)), Some((end, _))) = (frames.first(), frames.last()) else {
-            return Err(Error::Inference {
-                network: spec.model.clone(),
-                reason: "a decision needs frames".into(),
-            });
-        };
-        let whole = Span { start: *start, end: *end };
-        let spans = parts.iter().map(|part| whole.part(part)).collect();
-        windows.push(Window { frames, whole, spans, key_times: Vec::new() });
-    }
-    let mut looks = Vec::with_capacity(windows.len() * parts.len());
-    for window in &windows {
-        let frames = window.frames;
-        looks.extend(parts.iter().zip(&window.spans).map(|(part, span)| Clip {
-            synopsis: sampling::synopsis(frames, *span, part.phase, &sampling),
-            detail: Vec::new(),
-        }));
-    }
-    if sampling.moments > 0 && !looks.is_empty() {
-        let scores = network.moments(&looks)?;
-        for (i, (clip, scores)) in looks.iter_mut().zip(scores).enumerate() {
-            let (window, part) = (&mut windows[i / parts.len()], i % parts.len());
-            let keys = sampling::key_moments(&scores, sampling.moments);
-            let times: Vec<Ns> = keys.into_iter().map(|k| clip.synopsis[k].0).collect();
-            let (frames, span) = (window.frames, window.spans[part]);
-            clip.detail =
-                times.iter().map(|t| sampling::detail(frames, span, *t, &sampling)).collect();
-            if part == 0 {
-                window.key_times = times;
-                window.key_times.dedup();
-            }
-        }
-    }
-    let answers = if looks.is_empty() { Vec::new() } else { network.answer(&looks)? };
-    let verdict = |(window, answers): (&Window<'_>, &[ClipAnswer])| {
-        let all =
-            Consensus::of(answers, &spec.classes, spec.temperature, spec.agreement_temperature);
-        Verdict {
-            t: window.whole.end,
-            start: window.whole.start,
-            frames: window.frames.len() as u32,
-            probabilities: all.probabilities,
-            agreement: all.agreement,
-            clips: answers.len() as u32,
-            votes: all.votes,
-            streams: all.streams,
-            key_times: window.key_times.clone(),
-        }
-    };
-    Ok(windows.iter().zip(answers.chunks(parts.len())).map(verdict).collect())
 }
 
 /// The weakest of: the detector's score, the size in the frame (full from 36 pixels up), the

@@ -41,6 +41,13 @@ impl History {
         }
     }
 
+    /// Drops the frames before `t`.
+    pub fn forget_before(&mut self, t: Ns) {
+        while self.frames.front().is_some_and(|(at, _)| *at < t) {
+            self.frames.pop_front();
+        }
+    }
+
     /// Frames with their times, oldest first.
     pub fn frames(&mut self) -> &[(Ns, Feature)] {
         self.frames.make_contiguous()
@@ -77,6 +84,18 @@ mod tests {
         }
         assert_eq!(history.frames().len(), 11);
         assert_eq!(history.last(), Some(99 * SECOND / 10));
+    }
+
+    #[test]
+    fn forgets_what_lies_before() {
+        let mut history = History::new(SECOND, 10.0);
+        for i in 0..10 {
+            history.push(i * SECOND / 10, feature());
+        }
+        history.forget_before(SECOND / 2);
+        assert_eq!(history.frames().first().map(|(t, _)| *t), Some(SECOND / 2));
+        history.forget_before(5 * SECOND);
+        assert_eq!((history.frames().len(), history.last()), (0, None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod agreement;
 pub mod analyst;
 pub mod crop;
+pub mod decide;
 pub mod decision;
 pub mod detection;
 pub mod engine;
