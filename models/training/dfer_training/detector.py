@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Stage `detector`: trains the face detector on facedet; every step mixes whole frames and tracking windows."""
 
+import json
 import queue
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from . import common, facedet
 from .detector_loss import loss
-from .detector_measure import measure, measure_windows
+from .detector_measure import detect, measure, measure_windows, neither
 from .nets import Detector, multiply_adds
 
 MEAN, STD = 127.5, 64.0
@@ -63,11 +64,31 @@ def batches(photos: list, seed: int, first: int, total: int, frames: int, window
         yield item
 
 
+def mine(network, photos: list, device, path: Path, least: float = 0.2) -> None:
+    """Sets `suspects` of photographs to what `network` takes for faces there and no label knows; kept in `path`."""
+    if not path.exists():
+        found = {}
+        for start in range(0, len(photos), 16):
+            some = photos[start:start + 16]
+            boxed = [facedet.letterbox(p, 320, 192) for p in some]
+            for photo, (_, scale), (boxes, _, _) in zip(some, boxed, detect(network, np.stack([b[0] for b in boxed]), device, least)):
+                known = np.concatenate([photo.boxes, photo.ignored])
+                wrong = [b.tolist() for b in boxes / scale if not neither(b, known)]
+                if wrong:
+                    found[photo.name] = wrong
+        path.write_text(json.dumps(found))
+    found = json.loads(path.read_text())
+    for photo in photos:
+        photo.suspects = np.array(found.get(photo.name, []), np.float32).reshape(-1, 4)
+
+
 def main(argv: list[str]) -> None:
     p = common.parser("detector", __doc__)
     p.add_argument("--labels", type=Path, help="folder of facedet's labels.jsonl (default: DATA/facedet)")
     p.add_argument("--images", type=Path, help="folder of its unzipped train and val (default: DATA/facedet)")
     p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/detector.pt (default: random)")
+    p.add_argument("--mine", action="store_true", help="show in windows what the weights of --start wrongly take for faces")
+    p.add_argument("--name", default="detector", help="name of checkpoint and log")
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--frames", type=int, default=20, help="frames of 320x192 a step")
     p.add_argument("--windows", type=int, default=24, help="tracking windows of 96x96 a step")
@@ -75,13 +96,16 @@ def main(argv: list[str]) -> None:
     p.add_argument("--measure-every", type=int, default=500)
     args = p.parse_args(argv)
     device = common.setup(args)
-    log = common.Log(args.work / "detector.log")
+    log = common.Log(args.work / f"{args.name}.log")
     root = args.data / "facedet"
     labels, images = (x or root for x in (args.labels, args.images))
     train, val = (facedet.load(labels, images, split) for split in ("train", "val"))
     network = Detector().to(device, memory_format=torch.channels_last)
     if args.start:
         common.load_weights(args.start, network)
+    if args.mine:
+        mine(network, train, device, args.work / f"{args.name}-suspects.json")
+        log(f"{sum(len(p.suspects) for p in train)} false faces in {sum(len(p.suspects) > 0 for p in train)} photographs")
     log(f"{len(train)} train, {len(val)} val photographs; {multiply_adds(network, (1, 3, 192, 320)):.1f} M multiply-adds")
     fit(args, network, train, val, device, log)
 
@@ -91,14 +115,14 @@ def fit(args, network, train: list, val: list, device, log: common.Log) -> None:
     plain = [p for p in network.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], args.rate)
     average = common.Average(network, 0.998)
-    path, first = args.work / "detector.pt", 0
+    path, first = args.work / f"{args.name}.pt", 0
     if state := common.load_checkpoint(path, args.fresh):
         network.load_state_dict(state["network"])
         average.network.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         first = average.steps = state["step"]
         log(f"resumed at step {first}")
-    progress, sums = common.Progress(log, "detector", args.steps), {}
+    progress, sums = common.Progress(log, args.name, args.steps), {}
     for step, parts in enumerate(batches(train, args.seed, first, args.steps, args.frames, args.windows), first):
         for group in optimiser.param_groups:
             group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.05)

@@ -20,7 +20,10 @@ MIRRORED = [1, 0, 2, 4, 3]
 
 @dataclass
 class Photo:
-    """One labelled photograph: mip levels [h, w, 3] RGB uint8 (each half of the one before) and its faces."""
+    """One labelled photograph: mip levels [h, w, 3] RGB uint8 (each half of the one before) and its faces.
+
+    `suspects` [n, 4] are boxes that an earlier detector took for faces and that are none.
+    """
 
     name: str
     source: str
@@ -28,6 +31,7 @@ class Photo:
     boxes: np.ndarray
     landmarks: np.ndarray
     ignored: np.ndarray
+    suspects: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,6 +106,7 @@ class Composer:
         self.photos, self.rng = photos, rng
         self.with_face = [p for p in photos if len(p.boxes)]
         self.without = [p for p in photos if not len(p.boxes) and not len(p.ignored)]
+        self.suspicious = [p for p in photos if len(p.suspects)]
 
     def pick(self, among: list[Photo]) -> Photo:
         return among[self.rng.integers(len(among))]
@@ -161,13 +166,18 @@ class Composer:
             self.doodle(canvas.image)
         return canvas
 
-    def doodle(self, image: np.ndarray) -> None:
-        """Draws what photographs lack and titles are full of: letters, discs in discs, a disc above a bar."""
+    def doodle(self, image: np.ndarray, place: tuple | None = None) -> None:
+        """Draws what photographs lack and titles are full of: letters, discs in discs, a disc above a bar.
+
+        A few anywhere, or one at `place`: x, y, radius.
+        """
         rng, (h, w) = self.rng, image.shape[:2]
         colour = lambda: tuple(int(c) for c in rng.integers(0, 256, 3))
-        for _ in range(rng.integers(1, 5)):
+        for _ in range(1 if place else rng.integers(1, 5)):
             x, y = int(rng.integers(0, w)), int(rng.integers(0, h))
             r = int(np.exp(rng.uniform(np.log(4), np.log(0.3 * h))))
+            if place:
+                x, y, r = map(int, place)
             if rng.random() < 0.35:
                 text = "".join(rng.choice(list("abcdefgijlmnoqrstu0689CDGOQS!?:")) for _ in range(rng.integers(1, 5)))
                 for thick, c in ((max(3, r // 3), colour()), (max(1, r // 7), colour())):
@@ -237,7 +247,8 @@ class Composer:
         x0, y0, x1, y1 = region
         if len(photo.boxes):
             box = photo.boxes[rng.integers(len(photo.boxes))]
-            tall = np.exp(rng.uniform(np.log(8), np.log(0.85 * min(y1 - y0, 1.2 * (x1 - x0)))))
+            # Up to faces that the region cuts, as footage has that was cropped to them.
+            tall = np.exp(rng.uniform(np.log(8), np.log(1.15 * min(y1 - y0, 1.2 * (x1 - x0)))))
             scale = tall / (box[3] - box[1])
             scale = min(scale, 2.5)
             source = (box[:2] + box[2:]) / 2
@@ -251,16 +262,25 @@ class Composer:
         self.place(canvas, photo, similarity(scale, self.roll(), tuple(source), tuple(target)), region, fill)
 
     def window(self, side: int = 96) -> Canvas:
-        """A tracking window: a face about side / 2.4 high, off centre by up to 30 % of itself and more."""
+        """A tracking window: a face about side / 2.4 high, off centre by up to 30 % of itself and more. Some show nothing,
+        and some what might be taken for a face, as second looks at a frame's suggestions do."""
         rng = self.rng
         canvas = self.background(side, side)
-        if rng.random() < 0.12:
-            return canvas
-        photo = self.pick(self.with_face)
-        box = photo.boxes[rng.integers(len(photo.boxes))]
         tall = side / 2.4 * np.exp(rng.normal(0, 0.22))
-        scale = tall / (box[3] - box[1])
         target = side / 2 + rng.uniform(-0.4, 0.4, 2) * tall
+        kind = rng.random()
+        if kind < 0.12:
+            return canvas
+        if kind < 0.18:
+            self.doodle(canvas.image, (*target, tall / 2))
+            return canvas
+        if kind < 0.3 and self.suspicious:
+            photo = self.pick(self.suspicious)
+            box = photo.suspects[rng.integers(len(photo.suspects))]
+        else:
+            photo = self.pick(self.with_face)
+            box = photo.boxes[rng.integers(len(photo.boxes))]
+        scale = tall / (box[3] - box[1])
         fill = "edge" if rng.random() < 0.4 else (None if rng.random() < 0.3 else 0.0)
         degrees = rng.normal(0, 8) if rng.random() < 0.5 else rng.uniform(-38, 38)
         self.place(canvas, photo, similarity(scale, degrees, tuple((box[:2] + box[2:]) / 2), tuple(target)), fill=fill)

@@ -169,3 +169,23 @@ def test_exported_graph_answers_as_the_network_does(tmp_path):
         assert np.abs(found[0] - score.sigmoid().numpy()).max() < 1e-4
         assert np.abs(found[1] - geometry.numpy()).max() < 1e-4
     assert multiply_adds(network, (1, 3, 192, 320)) <= 150
+
+
+def test_false_faces_are_mined_once_and_shown_in_windows(tmp_path):
+    class Seer(torch.nn.Module):
+        """Sees a face where there is one, and another in the corner."""
+
+        def forward(self, x):
+            boxes = [[40.0, 40.0, 80.0, 80.0], [200.0, 100.0, 232.0, 132.0]]
+            heads = perfect(boxes, [[[0.0, 0.0]] * 5] * 2, 192, 320)
+            return [(s.expand(len(x), *s.shape[1:]), g.expand(len(x), *g.shape[1:])) for s, g in heads]
+
+    photos = [photo([[40, 40, 80, 80]], (320, 192))]
+    detector.mine(Seer(), photos, "cpu", tmp_path / "suspects.json")
+    assert np.allclose(photos[0].suspects, [[200, 100, 232, 132]], atol=0.01)
+    detector.mine(None, photos, "cpu", tmp_path / "suspects.json")
+    assert len(photos[0].suspects) == 1
+    composer = facedet.Composer(photos, np.random.default_rng(0))
+    composer.without = photos
+    empty = sum(not composer.window().boxes for _ in range(200))
+    assert 35 <= empty <= 90, empty
