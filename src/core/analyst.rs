@@ -13,6 +13,7 @@ use super::crop;
 use super::decide::decide_all;
 use super::decision::Verdict;
 use super::error::Error;
+use super::find::find;
 use super::history::History;
 use super::networks::{Detection, ExpressionNetwork, FaceDetector, Feature};
 use super::pixels::{Affine, Outside, Picture};
@@ -50,7 +51,7 @@ pub enum Cut {
 /// Work cut out by the engine. Owns its pixels, so no video buffer waits for it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Job {
-    /// Find all faces; `map` leads from the picture's pixels to the frame's.
+    /// Find all faces; the picture is what [`find`] wants, `map` leads from its pixels to the frame's.
     Detect { t: Ns, picture: Picture, map: Affine },
     /// Look at one face.
     Face { t: Ns, track: u64, picture: Picture, cut: Cut },
@@ -162,8 +163,7 @@ impl Analyst {
         let Some(detector) = self.networks.detector.clone() else {
             return Ok(Outcome::Faces { t, faces: Vec::new() });
         };
-        let threshold = detector.spec().score_threshold;
-        let faces = self.timed(Stage::Detect, 1, || detector.detect(picture, threshold))?;
+        let faces = self.timed(Stage::Detect, 1, || find(&*detector, picture))?;
         Ok(Outcome::Faces { t, faces: faces.iter().map(|f| f.mapped(map)).collect() })
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::analyst::{Cut, Job, Look, Outcome};
 use super::crop;
 use super::decision::{Decision, DecisionSettings, Verdict};
+use super::find;
 use super::networks::Detection;
 use super::pixels::{Channels, FrameView, Outside};
 use super::result::{Expression, Status};
@@ -216,6 +217,7 @@ impl Engine {
             return None;
         }
         self.detected = Some(due);
+        let (width, height) = (width * find::DETAIL, height * find::DETAIL);
         let map = crop::letterbox(frame.width(), frame.height(), width, height);
         let picture = frame.sample(&map, width, height, channels, Outside::Gray);
         Some(Job::Detect { t: self.now, picture, map })

@@ -16,6 +16,7 @@ pub mod decision;
 pub mod detection;
 pub mod engine;
 pub mod error;
+pub mod find;
 pub mod history;
 pub mod networks;
 pub mod pixels;

@@ -299,18 +299,28 @@ class Composer:
         if rng.random() < 0.2:
             sigma = rng.uniform(0.4, 1.6)
             image = cv2.GaussianBlur(image, (0, 0), sigma)
-        elif rng.random() < 0.12:
-            small = rng.uniform(0.4, 0.8)
-            h, w = image.shape[:2]
-            image = cv2.resize(cv2.resize(image, None, fx=small, fy=small, interpolation=cv2.INTER_AREA), (w, h))
+        elif rng.random() < 0.3:
+            image = self.enlarged(image, max((b[3] - b[1] for b in canvas.boxes), default=60))
         if rng.random() < 0.25:
             noise = rng.normal(0, rng.uniform(2, 16), image.shape).astype(np.float32)
             image = np.clip(image + noise, 0, 255).astype(np.uint8)
         if rng.random() < 0.3:
-            quality = int(rng.integers(15, 80))
-            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+            image = self.jpeg(image)
         canvas.image = image
         return canvas
+
+    def enlarged(self, image: np.ndarray, tall: float) -> np.ndarray:
+        """As if it had been a small picture, its largest face (`tall` pixels) 12 to 48 pixels high, before it was enlarged."""
+        rng, (h, w) = self.rng, image.shape[:2]
+        ratio = min(0.8, np.exp(rng.uniform(np.log(12), np.log(48))) / tall)
+        small = cv2.resize(image, (max(2, round(w * ratio)), max(2, round(h * ratio))), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.5:
+            small = self.jpeg(small)
+        return cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC)
+
+    def jpeg(self, image: np.ndarray) -> np.ndarray:
+        quality = int(self.rng.integers(15, 80))
+        return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
     def light(self, image: np.ndarray) -> np.ndarray:
         """Gamma, gain per channel and saturation as one table and one matrix; at times grey or a side light."""
