@@ -29,9 +29,12 @@ def made_by(section: dict) -> str:
 
 def detector_curve(m: dict) -> str:
     d = m["detector"]
-    rows = [[f"**{r['score']:.2f}**" if r["score"] == d["score_threshold"] else f"{r['score']:.2f}", percent(r["recall"]),
-             f"{r['false_per_image']:.3f}"] for r in d["curve"] if 0.2 <= r["score"] <= 0.8]
-    return table(["score at least", "recall, %", "false alarms a photograph"], rows) + made_by(d)
+    searched = {r["score"]: r for r in d["search"]}
+    bold = lambda score: f"**{score:.2f}**" if score == d["score_threshold"] else f"{score:.2f}"
+    rows = [[bold(r["score"]), percent(r["recall"]), f"{r['false_per_image']:.3f}", percent(two["recall"]), f"{two['false_per_image']:.3f}"]
+            for r in d["curve"] if (two := searched.get(r["score"]))]
+    return table(["score at least", "one look: recall, %", "false alarms a photograph", "two looks: recall, %", "false alarms a photograph"],
+                 rows) + made_by(d)
 
 
 def detector_rest(m: dict) -> str:

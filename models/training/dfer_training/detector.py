@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import common, facedet
+from . import common, facedet, search
 from .detector_loss import loss
 from .detector_measure import detect, measure, measure_windows, neither
 from .nets import Detector, multiply_adds
@@ -70,7 +70,7 @@ def mine(network, photos: list, device, path: Path, least: float = 0.2) -> None:
         found = {}
         for start in range(0, len(photos), 16):
             some = photos[start:start + 16]
-            boxed = [facedet.letterbox(p, 320, 192) for p in some]
+            boxed = [search.letterbox(p.levels[0]) for p in some]
             for photo, (_, scale), (boxes, _, _) in zip(some, boxed, detect(network, np.stack([b[0] for b in boxed]), device, least)):
                 known = np.concatenate([photo.boxes, photo.ignored])
                 wrong = [b.tolist() for b in boxes / scale if not neither(b, known)]

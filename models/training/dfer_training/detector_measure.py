@@ -8,13 +8,14 @@ and more. A detection matches at an overlap of 0.5; one on an ignore box or on a
 import numpy as np
 import torch
 
-from . import common, facedet
+from . import facedet, search
 from .detector_loss import decode
 
 MEAN, STD = 127.5, 64.0
 # A cell has a say in where a face lies at this part of the score that a face needs.
 VOTE = 0.5
 SCORES = tuple(round(0.05 * i, 2) for i in range(2, 20))
+SEARCHED = SCORES[6:16]
 
 
 def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -55,40 +56,58 @@ def detect(network, images: np.ndarray, device, least: float = 0.1) -> list[tupl
     return out
 
 
-def measure(network, photos: list, device, width: int = 320, height: int = 192, least: float = 0.05) -> dict:
-    """The curve of recall and false positives over score thresholds, and the landmark error at the best match."""
+def curve(photos: list, found: list, least: float = 0.05, scores: tuple = SCORES) -> dict:
+    """Recall and false alarms over score thresholds, and how well boxes and landmarks lie.
+
+    `found`: per photograph its boxes, landmarks and scores in the photograph's pixels, best first.
+    """
     hits, wrong, errors, faces, ious = [], [], [], 0, []
-    by_source: dict[str, list] = {}
+    for photo, (boxes, marks, values) in zip(photos, found):
+        tall = photo.boxes[:, 3] - photo.boxes[:, 1] >= least * photo.size[1]
+        scale = min(320 / photo.size[0], 192 / photo.size[1])
+        faces += int(tall.sum())
+        taken = np.zeros(len(photo.boxes), bool)
+        for box, mark, score in zip(boxes, marks, values):
+            over = iou(box, photo.boxes) * ~taken if len(photo.boxes) else np.zeros(0)
+            if len(over) and over.max() >= 0.5:
+                k = int(over.argmax())
+                taken[k] = True
+                if tall[k]:
+                    hits.append(score)
+                    ious.append(over[k])
+                    high = photo.boxes[k, 3] - photo.boxes[k, 1]
+                    if high * scale >= 20:
+                        errors.append(np.linalg.norm(mark - photo.landmarks[k], axis=1).mean() / high)
+            elif not neither(box, photo.ignored):
+                wrong.append(score)
+    hits, wrong = np.array(hits), np.array(wrong)
+    rows = [{"score": s, "recall": float((hits >= s).sum() / max(1, faces)),
+             "false_per_image": float((wrong >= s).sum() / len(photos))} for s in scores]
+    return {"faces": faces, "photographs": len(photos), "curve": rows, "landmark_error": float(np.mean(errors or [1])),
+            "mean_iou": float(np.mean(ious or [0]))}
+
+
+def measure(network, photos: list, device, width: int = 320, height: int = 192, least: float = 0.05) -> dict:
+    """`curve` of one look at every whole photograph."""
+    found = []
     for start in range(0, len(photos), 16):
         some = photos[start:start + 16]
-        boxed = [facedet.letterbox(p, width, height) for p in some]
-        for photo, (_, scale), found in zip(some, boxed, detect(network, np.stack([b[0] for b in boxed]), device)):
-            boxes, marks, scores = found
-            boxes, marks = boxes / scale, marks / scale
-            tall = photo.boxes[:, 3] - photo.boxes[:, 1] >= least * photo.size[1]
-            faces += int(tall.sum())
-            taken = np.zeros(len(photo.boxes), bool)
-            rest = []
-            for box, mark, score in zip(boxes, marks, scores):
-                over = iou(box, photo.boxes) * ~taken if len(photo.boxes) else np.zeros(0)
-                if len(over) and over.max() >= 0.5:
-                    k = int(over.argmax())
-                    taken[k] = True
-                    if tall[k]:
-                        hits.append(score)
-                        ious.append(over[k])
-                        by_source.setdefault(photo.source, []).append(score)
-                        high = photo.boxes[k, 3] - photo.boxes[k, 1]
-                        if high * scale >= 20:
-                            errors.append(np.linalg.norm(mark - photo.landmarks[k], axis=1).mean() / high)
-                else:
-                    rest.append((box, score))
-            wrong += [s for b, s in rest if not neither(b, photo.ignored)]
-    hits, wrong = np.array(hits), np.array(wrong)
-    curve = [{"score": s, "recall": float((hits >= s).sum() / max(1, faces)),
-              "false_per_image": float((wrong >= s).sum() / len(photos))} for s in SCORES]
-    return {"faces": faces, "photographs": len(photos), "curve": curve, "landmark_error": float(np.mean(errors)),
-            "mean_iou": float(np.mean(ious))}
+        boxed = [search.letterbox(p.levels[0], (width, height)) for p in some]
+        for (_, scale), (boxes, marks, scores) in zip(boxed, detect(network, np.stack([b[0] for b in boxed]), device)):
+            found.append((boxes / scale, marks / scale, scores))
+    return curve(photos, found, least)
+
+
+def measure_search(network, photos: list, device, least: float = 0.05, thresholds: tuple = SEARCHED) -> list[dict]:
+    """The plugin's search in two looks at every threshold: recall and false alarms."""
+    one = lambda image, low: detect(network, image[None], device, low)[0]
+    seen = [search.looks(one, p.levels[0], search.SUGGEST * min(thresholds)) for p in photos]
+    rows = []
+    for threshold in thresholds:
+        faces = [search.decide(s, threshold) for s in seen]
+        columns = [tuple(np.array([f[k] for f in some]) for k in range(3)) for some in faces]
+        rows += curve(photos, columns, least, (threshold,))["curve"]
+    return rows
 
 
 def neither(box: np.ndarray, ignored: np.ndarray) -> bool:

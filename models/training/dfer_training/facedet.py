@@ -72,17 +72,6 @@ def load(root: Path, images: Path, split: str) -> list[Photo]:
     return photos
 
 
-def letterbox(photo: Photo, width: int, height: int) -> tuple[np.ndarray, float]:
-    """The whole photograph, scaled to fit, at the top left of a black canvas: the runtime's view of a frame."""
-    w, h = photo.size
-    scale = min(width / w, height / h)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    out = np.zeros((height, width, 3), np.uint8)
-    out[:size[1], :size[0]] = cv2.resize(photo.levels[0], size, interpolation=how)
-    return out, scale
-
-
 def similarity(scale: float, degrees: float, source: tuple, target: tuple) -> np.ndarray:
     """2x3 matrix that turns and scales around `source` and carries it to `target`."""
     a = np.deg2rad(degrees)

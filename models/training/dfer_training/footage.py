@@ -7,12 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import crop, metrics
+from . import crop, metrics, search
 from .common import need
-from .facedet import MIRRORED
-
-DETECT = (192, 320)
-TRACK = 96
 
 
 def frames(path: Path):
@@ -33,28 +29,6 @@ def frames(path: Path):
     pipe.wait()
 
 
-def letterbox(image: np.ndarray) -> tuple[np.ndarray, float]:
-    h, w = image.shape[:2]
-    scale = min(DETECT[1] / w, DETECT[0] / h)
-    size = (round(w * scale), round(h * scale))
-    out = np.zeros((*DETECT, 3), np.uint8)
-    out[:size[1], :size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return out, scale
-
-
-def window(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tracking window around a box, 2.4 times its height, and the matrix from picture to window pixels."""
-    side = 2.4 * (box[3] - box[1])
-    m = np.array([[1, 0, side / 2 - (box[0] + box[2]) / 2], [0, 1, side / 2 - (box[1] + box[3]) / 2]]) / side
-    return np.stack([crop.draw(np.ascontiguousarray(image[..., c]), m, TRACK) for c in range(3)], -1), m * TRACK
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    inter = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    return float(inter / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter))
-
-
 class Chain:
     """Detector and encoder as functions, whatever runs them: `detect(image, least)` -> (boxes, landmarks, scores) of one
     RGB picture, `encode(crops [n, S, S] uint8)` -> logits [n, 7]."""
@@ -65,27 +39,11 @@ class Chain:
 
     def find(self, image: np.ndarray) -> np.ndarray | None:
         """The box of the largest face of a picture, in pixels."""
-        small, scale = letterbox(image)
-        boxes, _, _ = self.detect(small, self.threshold)
-        return boxes[int((boxes[:, 3] - boxes[:, 1]).argmax())] / scale if len(boxes) else None
+        return max((face[0] for face in search.find(self.detect, image, self.threshold)), key=lambda b: b[3] - b[1], default=None)
 
     def follow(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """The face that is expected at `box`: box, landmarks (pixels), score. Seen twice, as it is and mirrored."""
-        view, m = window(image, box)
-        back = lambda p: (p - m[:, 2]) / m[0, 0]
-        seen = []
-        for mirrored in (False, True):
-            boxes, marks, scores = self.detect(np.ascontiguousarray(view[:, ::-1]) if mirrored else view, 0.6 * self.threshold)
-            if mirrored:
-                boxes = np.array([TRACK, 0, TRACK, 0]) + boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1])
-                marks = (np.array([TRACK, 0]) + marks * np.array([-1, 1]))[:, MIRRORED]
-            found = [(back(b.reshape(2, 2)).reshape(4), back(p), float(s)) for b, p, s in zip(boxes, marks, scores)]
-            near = [f for f in found if overlap(f[0], box) > 0.15]
-            if near:
-                seen.append(max(near, key=lambda f: f[2] * overlap(f[0], box)))
-        if len(seen) == 2 and overlap(seen[0][0], seen[1][0]) > 0.5:
-            return tuple((a + b) / 2 for a, b in zip(*seen))
-        return max(seen, key=lambda f: f[2] * overlap(f[0], box), default=None)
+        """The face that is expected at `box`: box, landmarks (pixels), score."""
+        return search.follow(self.detect, image, box, search.FOLLOW * self.threshold)
 
     def video(self, path: Path) -> list[dict]:
         """One row a frame: time, and for a face its box, score and probabilities [7]."""

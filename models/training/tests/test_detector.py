@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_training import common, detector, facedet, graph
+from dfer_training import common, detector, facedet, graph, search
 from dfer_training.detector_loss import assign, cells, decode, loss, overlap
 from dfer_training.detector_measure import measure, merge, neither
 from dfer_training.nets import Detector, multiply_adds
@@ -189,3 +189,25 @@ def test_false_faces_are_mined_once_and_shown_in_windows(tmp_path):
     composer.without = photos
     empty = sum(not composer.window().boxes for _ in range(200))
     assert 35 <= empty <= 90, empty
+
+
+def test_a_second_look_decides_on_what_the_first_suggests():
+    box = [100.0, 60.0, 140.0, 110.0]
+    spot = [250.0, 150.0, 270.0, 175.0]
+    image = photo([box], (320, 192)).levels[0]
+    marks = np.zeros((5, 2))
+
+    def detect(view, least):
+        """Unsure of both in the frame, sure of what is bright in a window."""
+        if view.shape[1] == 320:
+            answers = [(box, 0.4), (spot, 0.4)]
+        else:
+            answers = [([28.0, 28.0, 68.0, 68.0], 0.9 if view[48, 48, 0] > 150 else 0.45)]
+        answers = [a for a in answers if a[1] >= least]
+        return np.array([a[0] for a in answers]).reshape(-1, 4), np.array([marks] * len(answers)).reshape(-1, 5, 2), np.array([a[1] for a in answers])
+
+    faces = search.find(detect, image, 0.6)
+    assert len(faces) == 1 and faces[0][2] == pytest.approx(0.9)
+    assert search.overlap(faces[0][0], np.array(box)) > 0.6
+    seen = search.looks(detect, image, 0.2)
+    assert len(seen) == 2 and len(search.decide(seen, 0.4)) == 2
