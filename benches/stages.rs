@@ -10,6 +10,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use gstdfer::core::crop;
 use gstdfer::core::decide::decide;
+use gstdfer::core::find;
 use gstdfer::core::history::History;
 use gstdfer::core::networks::{ExpressionNetwork, FaceDetector};
 use gstdfer::core::pixels::{
@@ -81,9 +82,14 @@ fn stages(
     let (dw, dh) = spec.frame_size;
     let face = Rect::new(500.0, 200.0, 180.0, 220.0);
 
+    let (fine_w, fine_h) = (dw * find::DETAIL, dh * find::DETAIL);
+    let map = crop::letterbox(w, h, fine_w, fine_h);
+    let shrink = cost(|| drop(frame.sample(&map, fine_w, fine_h, spec.channels, Outside::Gray)));
+    row("720p frame to what is searched", ms(shrink), "");
+    let fine = frame.sample(&map, fine_w, fine_h, spec.channels, Outside::Gray);
+    let search = cost(|| drop(find::find(detector, &fine)));
+    row("search it, nothing doubtful found", ms(search), "");
     let map = crop::letterbox(w, h, dw, dh);
-    let shrink = cost(|| drop(frame.sample(&map, dw, dh, spec.channels, Outside::Gray)));
-    row("720p frame to the detector's size", ms(shrink), "");
     let picture = frame.sample(&map, dw, dh, spec.channels, Outside::Gray);
     let detect = cost(|| drop(detector.detect(&picture, 0.5)));
     row("detect, whole frame", ms(detect), "<= 5 ms");
