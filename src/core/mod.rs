@@ -19,6 +19,7 @@ pub mod error;
 pub mod find;
 pub mod history;
 pub mod networks;
+pub mod palette;
 pub mod pixels;
 pub mod record;
 pub mod refine;

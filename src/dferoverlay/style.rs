@@ -2,6 +2,8 @@
 
 //! Colours and sizes.
 
+use crate::core::palette;
+
 /// Red, green, blue, each 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Colour(pub f64, pub f64, pub f64);
@@ -14,28 +16,12 @@ const fn rgb(hex: u32) -> Colour {
     )
 }
 
-/// Okabe and Ito, "Color Universal Design" (2008): colours that people of all kinds of colour
-/// vision can tell apart; their black is left out, as the cards are dark.
-const PALETTE: [Colour; 7] = [
-    rgb(0xf0e442), // yellow
-    rgb(0x0072b2), // blue
-    rgb(0x009e73), // bluish green
-    rgb(0xd55e00), // vermillion
-    rgb(0xe69f00), // orange
-    rgb(0xcc79a7), // reddish purple
-    rgb(0x56b4e9), // sky blue
-];
-
-/// The classes of the built-in network, each with the colour of the same place.
-const CLASSES: [&str; 7] = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"];
-
 /// Of everything that is not stable.
 pub(super) const GREY: Colour = rgb(0xb4b4b4);
 
-/// The colour of a class; `index` is its place in the model's order, for models with classes of
-/// their own.
+/// The colour of a class: see [`palette::colour`].
 pub(super) fn colour(label: &str, index: usize) -> Colour {
-    PALETTE[CLASSES.iter().position(|c| *c == label).unwrap_or(index) % PALETTE.len()]
+    rgb(palette::colour(label, index))
 }
 
 /// Sizes in pixels of the frame.
@@ -63,17 +49,6 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_class_has_a_colour_of_its_own() {
-        for (i, a) in CLASSES.iter().enumerate() {
-            for b in &CLASSES[i + 1..] {
-                assert_ne!(colour(a, 0), colour(b, 0), "{a} {b}");
-            }
-            assert_ne!(colour(a, 0), GREY);
-        }
-        assert_eq!(colour("bored", 8), PALETTE[1]);
-    }
 
     #[test]
     fn sizes_follow_the_frame_unless_given() {

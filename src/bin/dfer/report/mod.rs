@@ -27,6 +27,7 @@ h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; min-width: 40rem; }
 svg text { fill: var(--ink); font-size: 13px; }
 svg .on { fill: #000; }
+svg .on-dark { fill: #fff; }
 svg .grid { stroke: var(--line); }
 svg .agreement { fill: none; stroke: var(--ink); stroke-width: 2; }
 svg .key { stroke: var(--ink); stroke-width: 1.5; }

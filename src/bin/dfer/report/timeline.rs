@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use gstdfer::core::Ns;
+use gstdfer::core::palette;
 use gstdfer::core::result::Status;
 use gstdfer::core::types::SECOND;
 
@@ -13,12 +14,6 @@ use crate::predict::Key;
 use crate::report::{Shot, details, escape, scroll, shots};
 use crate::shown::seconds;
 use crate::timeline::{Face, Span, Timeline};
-
-/// Told apart by colour-blind people too (Okabe and Ito 2008); classes in the model's order.
-const COLOURS: [&str; 7] =
-    ["#e69f00", "#0072b2", "#8a8a8a", "#d55e00", "#f0e442", "#009e73", "#cc79a7"];
-/// Of classes beyond these.
-const OTHER: &str = "#56b4e9";
 
 /// What is told of one input.
 pub struct Input {
@@ -83,16 +78,18 @@ fn classes(face: &Face) -> Vec<String> {
     decided.map(|all| all.iter().map(|(label, _)| label.to_string()).collect()).unwrap_or_default()
 }
 
-fn colour(label: &str, classes: &[String]) -> &'static str {
+/// The colour of a class, 0xRRGGBB.
+fn colour(label: &str, classes: &[String]) -> u32 {
     let place = classes.iter().position(|class| class == label);
-    place.and_then(|k| COLOURS.get(k)).copied().unwrap_or(OTHER)
+    palette::colour(label, place.unwrap_or(classes.len()))
 }
 
 fn legend(classes: &[String]) -> String {
     let mut html = String::from("<ul class=\"legend\">");
     for class in classes {
         let colour = colour(class, classes);
-        let _ = write!(html, "<li><i style=\"background:{colour}\"></i>{}</li>", escape(class));
+        let _ =
+            write!(html, "<li><i style=\"background:#{colour:06x}\"></i>{}</li>", escape(class));
     }
     html + "<li>line: agreement of the clips, 0 to 1</li><li>ticks: key moments</li></ul>\n"
 }
@@ -114,7 +111,7 @@ fn plot(face: &Face, timeline: &Timeline, classes: &[String], title: &str) -> St
         let (from, width) = (x(span.start), x(span.end) - x(span.start));
         let what = escape(held(span).unwrap_or(span.status.as_str()));
         let look = match held(span) {
-            Some(label) => format!("fill=\"{}\"", colour(label, classes)),
+            Some(label) => format!("fill=\"#{:06x}\"", colour(label, classes)),
             None => "class=\"none\"".to_owned(),
         };
         let _ = write!(
@@ -123,7 +120,11 @@ fn plot(face: &Face, timeline: &Timeline, classes: &[String], title: &str) -> St
         );
         // About the width of a letter.
         if width > 8.0 * what.len() as f64 {
-            let on = if held(span).is_some() { " class=\"on\"" } else { "" };
+            let on = match held(span).map(|label| palette::is_dark(colour(label, classes))) {
+                Some(true) => " class=\"on-dark\"",
+                Some(false) => " class=\"on\"",
+                None => "",
+            };
             let _ = write!(svg, "<text x=\"{:.1}\" y=\"27\"{on}>{what}</text>", from + 4.0);
         }
     }
