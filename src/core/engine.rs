@@ -14,7 +14,7 @@ use super::analyst::{Cut, Job, Look, Outcome};
 use super::crop;
 use super::decision::{Decision, DecisionSettings, Verdict};
 use super::find;
-use super::networks::Detection;
+use super::networks::{Detection, DetectorSpec};
 use super::pixels::{Channels, FrameView, Outside};
 use super::result::{Expression, Status};
 use super::scene::SceneCut;
@@ -44,10 +44,10 @@ pub struct EngineSettings {
 }
 
 /// What the networks want to be given.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Demands {
-    /// Width, height and colour of the detector's frame; `None` without a detector.
-    pub detector: Option<(usize, usize, Channels)>,
+    /// `None` without a detector.
+    pub detector: Option<DetectorSpec>,
     /// Side of the patch around a face.
     pub patch: usize,
     /// Side and colour of the encoder's crop.
@@ -111,10 +111,9 @@ const UPSTREAM_PATIENCE: Ns = SECOND;
 const MISSED_TOO_LONG: Ns = SECOND / 4;
 /// Old and new quality are mixed in this proportion, so that one dark frame decides nothing.
 const QUALITY_MEMORY: f32 = 0.6;
-/// What a whole frame suggests is a face once looks of its own confirm it: one that scores `SURE`
-/// (0 to 1), or several whose running mean, begun at zero, reaches `CONFIRMED`.
-const SURE: f32 = 0.85;
-const CONFIRMED: f32 = 0.7;
+/// What is found in a whole frame is a face once looks of its own confirm it: one that scores
+/// `SURE` times what a face needs, or several whose running mean, begun at zero, comes to that.
+const SURE: f32 = 1.7;
 /// Weight of the newest look in that mean.
 const LOOK_WEIGHT: f32 = 0.4;
 /// Track id of the one face with [`FaceSource::Frame`].
@@ -208,7 +207,7 @@ impl Engine {
 
     /// The whole frame for the detector, when it is due.
     pub fn detection(&mut self, frame: &FrameView<'_>) -> Option<Job> {
-        let (width, height, channels) = self.demands.detector?;
+        let spec = self.demands.detector.as_ref()?;
         if self.from_upstream || self.settings.source == FaceSource::Frame {
             return None;
         }
@@ -217,9 +216,10 @@ impl Engine {
             return None;
         }
         self.detected = Some(due);
+        let (width, height) = spec.frame_size;
         let (width, height) = (width * find::DETAIL, height * find::DETAIL);
         let map = crop::letterbox(frame.width(), frame.height(), width, height);
-        let picture = frame.sample(&map, width, height, channels, Outside::Gray);
+        let picture = frame.sample(&map, width, height, spec.channels, Outside::Gray);
         Some(Job::Detect { t: self.now, picture, map })
     }
 
@@ -290,7 +290,8 @@ impl Engine {
                 self.tracker.observe(look.track, look.t, rect, Some(landmarks), score);
             }
             face.score += LOOK_WEIGHT * (found.score - face.score);
-            face.confirmed |= found.score >= SURE || face.score >= CONFIRMED;
+            let enough = self.demands.detector.as_ref().map_or(0.0, |d| d.score_threshold);
+            face.confirmed |= found.score >= SURE * enough || face.score >= enough;
         }
         if look.missed && !self.from_upstream {
             self.tracker.miss(look.track, look.t);

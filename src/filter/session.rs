@@ -44,10 +44,7 @@ impl Session {
     ) -> Result<Self, Error> {
         let spec = networks.expression.spec();
         let demands = Demands {
-            detector: networks.detector.as_ref().map(|d| {
-                let spec = d.spec();
-                (spec.frame_size.0, spec.frame_size.1, spec.channels)
-            }),
+            detector: networks.detector.as_ref().map(|detector| detector.spec().clone()),
             patch: Analyst::patch_size(&networks),
             crop: (spec.size, spec.channels),
             rate: spec.sampling.rate,

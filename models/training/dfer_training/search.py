@@ -13,7 +13,8 @@ from .facedet import MIRRORED
 FRAME = (320, 192)
 TRACK = 96
 DETAIL = 2
-SUGGEST = 0.4
+SURE = 1.5
+SUGGEST = 0.3
 FOLLOW = 0.6
 MOST = 8
 
@@ -70,11 +71,12 @@ def looks(detect, image: np.ndarray, least: float) -> list[tuple]:
 
 
 def decide(seen: list[tuple], threshold: float) -> list[tuple]:
-    """The faces among `looks` at a score threshold: those sure at first and, of the rest, those sure at the second look."""
-    first = [f for f, _ in seen if f[2] >= threshold]
-    doubtful = [g for f, g in seen if SUGGEST * threshold <= f[2] < threshold][:MOST]
-    out = []
-    for face in first + sorted((g for g in doubtful if g and g[2] >= threshold), key=lambda g: -g[2]):
+    """The faces among `looks` at a score threshold: those the first look is sure of and, of the rest, those both looks
+    together speak for."""
+    out = [f for f, _ in seen if f[2] >= SURE * threshold]
+    doubtful = [(f, g) for f, g in seen if SUGGEST * threshold <= f[2] < SURE * threshold][:MOST]
+    both = [(*g[:2], (f[2] + g[2]) / 2) for f, g in doubtful if g]
+    for face in sorted((f for f in both if f[2] >= threshold), key=lambda f: -f[2]):
         if not any(overlap(face[0], f[0]) > 0.5 for f in out):
             out.append(face)
     return out
