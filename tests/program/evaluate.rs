@@ -24,11 +24,12 @@ fn frames(kind: u32, folder: &Path) {
     }
 }
 
-/// Evaluates cropped footage; the output, and what `--json` wrote.
+/// Evaluates footage, cropped unless `more` says otherwise; the output, and what `--json` wrote.
 fn evaluate(layout: &str, root: &Path, more: &[&str]) -> (Output, Option<Value>) {
     let target = tempfile::tempdir().unwrap();
     let json = target.path().join("out.json");
-    let options = ["evaluate", "--faces", "frame", "--rate", "15", "--layout", layout, "--json"];
+    let faces = if more.contains(&"--faces") { &[][..] } else { &["--faces", "frame"] };
+    let options = [&["evaluate"], faces, &["--rate", "15", "--layout", layout, "--json"]].concat();
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
     arguments.extend([json.as_os_str(), root.as_os_str()]);
     arguments.extend(more.iter().map(OsStr::new));
@@ -39,6 +40,44 @@ fn evaluate(layout: &str, root: &Path, more: &[&str]) -> (Output, Option<Value>)
 
 fn predictions(report: &Value) -> &Vec<Value> {
     report["predictions"].as_array().unwrap()
+}
+
+/// The shipped detector, asking for a score that it gives nobody.
+fn detector_that_finds_nobody() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/face");
+    fs::copy(shipped.join("detector.onnx"), folder.path().join("detector.onnx")).unwrap();
+    let toml = fs::read_to_string(shipped.join("model.toml")).unwrap();
+    let line = toml.lines().find(|line| line.starts_with("score-threshold")).unwrap();
+    fs::write(folder.path().join("model.toml"), toml.replace(line, "score-threshold = 1.0"))
+        .unwrap();
+    folder
+}
+
+#[test]
+fn where_no_face_is_found_the_likeliest_is_taken_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("neutral")).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("media/demo.mp4");
+    let first_frame = "decodebin ! videoconvert ! jpegenc snapshot=true";
+    make(
+        &format!("filesrc location={} ! {first_frame}", demo.display()),
+        &root.path().join("neutral/face.jpg"),
+    );
+    let detector = detector_that_finds_nobody();
+    let model = detector.path().to_str().unwrap();
+    for (more, answered) in [
+        (vec![], "1 samples, 1 answered, 0 unreadable"),
+        (vec!["--detector-model", model], "1 samples, 1 answered (1 of them on a doubtful face)"),
+    ] {
+        let more = [&["--faces", "detector"], &more[..]].concat();
+        let (output, report) = evaluate("class-folders", root.path(), &more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).starts_with(answered), "{}", stdout(&output));
+        let report = report.unwrap();
+        assert_eq!(predictions(&report)[0]["answer"], "neutral");
+        assert_eq!(predictions(&report)[0]["doubtful"] == true, more.len() > 2);
+    }
 }
 
 #[test]

@@ -9,13 +9,9 @@ use gst::prelude::*;
 /// Runs `SOURCE ! filesink location=PATH`.
 pub fn make(source: &str, path: &Path) {
     gst::init().unwrap();
-    let bin = gst::parse::bin_from_description(source, true).unwrap();
-    let sink = gst::ElementFactory::make("filesink").build().unwrap();
-    sink.set_property("location", path);
-    let pipeline = gst::Pipeline::new();
-    pipeline.add(&bin).unwrap();
-    pipeline.add(&sink).unwrap();
-    bin.link(&sink).unwrap();
+    let pipeline = gst::parse::launch(&format!("{source} ! filesink name=file")).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    pipeline.by_name("file").unwrap().set_property("location", path);
     pipeline.set_state(gst::State::Playing).unwrap();
     let bus = pipeline.bus().unwrap();
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];

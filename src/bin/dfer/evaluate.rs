@@ -16,7 +16,8 @@ use crate::shown;
 
 /// Measure a model on labelled footage.
 ///
-/// Every sample counts; one without an answer, for example because no face was found, is wrong.
+/// Every sample counts. Where no face is found the likeliest thing is taken for it, at half the
+/// detector's threshold, and counted as doubtful; a sample without an answer even so is wrong.
 /// Samples that cannot be read are listed, and the exit status is 1. After an interrupt the figures
 /// are those of what was done so far.
 #[derive(clap::Args)]
@@ -66,6 +67,9 @@ struct Prediction<'a> {
     answer: Option<&'a str>,
     probabilities: Option<&'a [f64]>,
     agreement: Option<f64>,
+    /// Answered on what the detector would not take for a face, as there was no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    doubtful: bool,
     /// Nanoseconds from the start.
     key_times: Vec<Ns>,
 }
@@ -110,6 +114,7 @@ fn report<'a>(looked: &'a Looked, metrics: &'a Metrics, folds: Vec<Fold>) -> Rep
         answer: row.seen.answer.as_ref().map(|a| looked.classes[a.top().0].as_str()),
         probabilities: row.seen.answer.as_ref().map(|a| a.probabilities.as_slice()),
         agreement: row.seen.answer.as_ref().and_then(|a| a.agreement),
+        doubtful: row.seen.doubtful,
         key_times: row.seen.keys.iter().map(|key| key.t).collect(),
     };
     Report {
@@ -130,11 +135,13 @@ pub fn percent(share: f64) -> String {
 
 fn table(m: &Metrics, folds: &[Fold], looked: &Looked) -> String {
     let rate = looked.per_second().map_or(String::new(), |rate| format!(", {rate:.1} a second"));
+    let doubtful = match looked.readable.iter().filter(|row| row.seen.doubtful).count() {
+        0 => String::new(),
+        n => format!(" ({n} of them on a doubtful face)"),
+    };
+    let (samples, answered, errors) = (m.samples, m.answered, looked.errors.len());
     let mut lines = vec![format!(
-        "{} samples, {} answered, {} unreadable{rate}",
-        m.samples,
-        m.answered,
-        looked.errors.len(),
+        "{samples} samples, {answered} answered{doubtful}, {errors} unreadable{rate}"
     )];
     let between = |[low, high]: [f64; 2]| format!("({} to {})", percent(low), percent(high));
     lines.push(format!("WAR {} {}", percent(m.war), between(m.war_interval)));

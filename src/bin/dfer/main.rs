@@ -11,6 +11,7 @@ mod calibrate;
 mod calibration;
 mod data;
 mod dataset;
+mod doubting;
 mod evaluate;
 mod generate;
 mod inputs;

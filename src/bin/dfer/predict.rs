@@ -12,6 +12,7 @@ use gst::prelude::*;
 use gstdfer::core::Ns;
 use gstdfer::core::Rect;
 use gstdfer::core::analyst::Networks;
+use gstdfer::core::networks::FaceDetector;
 use gstdfer::core::types::SECOND;
 use gstdfer::filter::{DferBase, DferBaseExt};
 use gstdfer::runtime::graph::Backend;
@@ -20,6 +21,7 @@ use gstdfer::runtime::tract::Tract;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Sample, entries};
+use crate::doubting::Doubting;
 use crate::listener::Listener;
 use crate::metrics::Answer;
 use crate::player::{Player, make};
@@ -37,6 +39,8 @@ const CLIPS: usize = 5;
 /// Everything that samples have in common.
 pub struct Predictor {
     networks: Networks,
+    /// For samples in which no face is found.
+    doubting: Option<Networks>,
     settings: Settings,
 }
 
@@ -60,6 +64,9 @@ pub struct Seen {
     /// Of every clip of every one of these decisions, where they are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logits: Vec<Vec<Vec<f32>>>,
+    /// The detector would not take it for a face, but there was no other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
 }
 
 /// A key moment.
@@ -86,7 +93,11 @@ impl Predictor {
                 Some(models::detector(&backend, detector).map_err(|e| e.to_string())?)
             }
         };
-        Ok(Self { networks: Networks { detector, expression }, settings })
+        let doubting = detector.clone().map(|detector| {
+            let detector: Arc<dyn FaceDetector> = Arc::new(Doubting::new(detector));
+            Networks { detector: Some(detector), expression: expression.clone() }
+        });
+        Ok(Self { networks: Networks { detector, expression }, doubting, settings })
     }
 
     /// Of the model, in its order.
@@ -108,9 +119,20 @@ impl Predictor {
         self.networks.detector.as_ref().map(|detector| detector.spec().model.clone())
     }
 
-    /// Runs one sample.
+    /// Runs one sample. As it has a label it has a face: where none is found, the likeliest thing
+    /// is taken for it.
     pub fn look(&self, path: &Path) -> Result<Seen, String> {
-        let mut networks = self.networks.clone();
+        let seen = self.look_with(self.networks.clone(), path)?;
+        match &self.doubting {
+            Some(doubting) if seen.answer.is_none() && !stop::requested() => {
+                let seen = self.look_with(doubting.clone(), path)?;
+                Ok(Seen { doubtful: seen.answer.is_some(), ..seen })
+            }
+            _ => Ok(seen),
+        }
+    }
+
+    fn look_with(&self, mut networks: Networks, path: &Path) -> Result<Seen, String> {
         let listener = self.settings.logits.then(|| {
             let listener = Arc::new(Listener::new(networks.expression.clone(), CLIPS));
             networks.expression = listener.clone();
@@ -218,7 +240,7 @@ pub fn open(
 fn seen(timeline: &Timeline, listener: Option<&Listener>) -> Seen {
     let faces = timeline.faces.values().filter(|face| !face.decisions.is_empty());
     let Some(face) = faces.max_by(|a, b| a.weight.total_cmp(&b.weight)) else {
-        return Seen { answer: None, keys: Vec::new(), logits: Vec::new() };
+        return Seen { answer: None, keys: Vec::new(), logits: Vec::new(), doubtful: false };
     };
     let decisions = &face.decisions;
     let count = decisions.len() as f64;
@@ -243,6 +265,7 @@ fn seen(timeline: &Timeline, listener: Option<&Listener>) -> Seen {
         answer: Some(Answer { probabilities, agreement }),
         keys: times.into_iter().map(key).collect(),
         logits,
+        doubtful: false,
     }
 }
 

@@ -185,7 +185,8 @@ mod tests {
 
     fn row(truth: usize, probabilities: &[f64], agreement: f64) -> Row {
         let answer = Answer { probabilities: probabilities.to_vec(), agreement: Some(agreement) };
-        let seen = Seen { answer: Some(answer), keys: Vec::new(), logits: Vec::new() };
+        let seen =
+            Seen { answer: Some(answer), keys: Vec::new(), logits: Vec::new(), doubtful: false };
         Row { name: "x".into(), path: None, fold: None, truth, seen }
     }
 
