@@ -15,12 +15,18 @@ use crate::timeline::Timeline;
 /// How often a signal to stop is looked for, and progress is told.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
+/// How long the first picture may take. decodebin loses the error of a demuxer that fails while it is
+/// being plugged in (`filtered_errors` in gstdecodebin2.c, GStreamer 1.22); nothing would end the wait.
+const OPENING: gst::ClockTime = gst::ClockTime::from_seconds(if cfg!(test) { 1 } else { 30 });
+
 const NO_VIDEO: &str = "has no video";
 
 /// A pipeline from a file to a chain of elements, the first of which takes raw video.
 pub struct Player {
     pipeline: gst::Pipeline,
     has_video: Arc<AtomicBool>,
+    /// The first picture has come.
+    is_open: Arc<AtomicBool>,
     timeline: Arc<Mutex<Timeline>>,
     name: String,
 }
@@ -104,7 +110,8 @@ impl Player {
         }
         let has_video = Arc::new(AtomicBool::new(false));
         let input = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?;
-        end_on_request(&input);
+        let is_open = Arc::new(AtomicBool::new(false));
+        watch_input(&input, is_open.clone());
         decoder.connect_pad_added({
             let has_video = has_video.clone();
             move |_, pad| {
@@ -127,7 +134,7 @@ impl Player {
         });
         let timeline = Arc::new(Mutex::new(Timeline::default()));
         watch(analyser, timeline.clone())?;
-        Ok(Self { pipeline, has_video, timeline, name })
+        Ok(Self { pipeline, has_video, is_open, timeline, name })
     }
 
     /// Starts; on return everything after the decoder is open.
@@ -163,9 +170,18 @@ impl Player {
     fn wait(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<(), String> {
         let bus = self.pipeline.bus().ok_or("the pipeline has no bus")?;
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Warning];
-        let mut warned = false;
+        let (mut warned, mut waited) = (false, gst::ClockTime::ZERO);
         loop {
             let Some(message) = bus.timed_pop_filtered(POLL, &wanted) else {
+                if !self.is_open.load(Ordering::Relaxed) {
+                    waited += POLL;
+                    if stop::requested() {
+                        return Ok(());
+                    }
+                    if waited > OPENING {
+                        return Err(format!("no picture came within {} s", OPENING.seconds()));
+                    }
+                }
                 progress(&Progress {
                     position: self.pipeline.query_position(),
                     duration: self.pipeline.query_duration(),
@@ -257,10 +273,11 @@ fn pictures_source(pictures: Vec<PathBuf>, caps: &gst::Caps, rate: i32) -> gst::
     source.upcast()
 }
 
-/// After a signal the stream ends here, so that everything behind it is finished as at the end of
-/// the file.
-fn end_on_request(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
+/// Notes that pictures come. After a signal the stream ends here, so that everything behind it is
+/// finished as at the end of the file.
+fn watch_input(pad: &gst::Pad, is_open: Arc<AtomicBool>) {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        is_open.store(true, Ordering::Relaxed);
         if !stop::requested() {
             return gst::PadProbeReturn::Ok;
         }
@@ -283,4 +300,20 @@ fn watch(analyser: &gst::Element, timeline: Arc<Mutex<Timeline>>) -> Result<(), 
         gst::PadProbeReturn::Ok
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_of_which_nothing_comes_is_given_up() {
+        gst::init().unwrap();
+        let (silent, sink) = (make("appsrc").unwrap(), make("fakesink").unwrap());
+        let player =
+            Player::of_source(&silent, "silent".to_owned(), std::slice::from_ref(&sink), &silent);
+        let player = player.unwrap();
+        player.start().unwrap();
+        assert_eq!(player.finish(|_| ()).err().unwrap(), "no picture came within 1 s");
+    }
 }
