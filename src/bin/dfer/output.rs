@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::shown;
 
 /// A file that gets its name when it is done; until then it lies beside it under another one, and
-/// goes when this is dropped.
+/// goes when this is dropped. What is no ordinary file (`/dev/null`, a pipe) is written as it is: it
+/// must not be replaced by one.
 pub struct Output {
     path: PathBuf,
     part: PathBuf,
@@ -25,12 +26,21 @@ impl Output {
         if path.is_dir() {
             return Err(format!("{}: is a folder, a file is to be written", shown::path(path)));
         }
+        if is_special(path) {
+            return Ok(Self { path: path.to_owned(), part: path.to_owned(), kept: true });
+        }
+        // Through a symbolic link: the file that it names is replaced, not the link.
+        let path = &match path.is_symlink() {
+            true => fs::canonicalize(path)
+                .map_err(|e| format!("{}: leads nowhere: {e}", shown::path(path)))?,
+            false => path.to_owned(),
+        };
         let folder = path.parent().unwrap_or(Path::new(""));
         if !folder.as_os_str().is_empty() && !folder.is_dir() {
             return Err(format!("{}: there is no such folder", shown::path(folder)));
         }
         let mut part = OsString::from(".");
-        part.push(name);
+        part.push(path.file_name().unwrap_or(name));
         part.push(format!(".{}.part", std::process::id()));
         Ok(Self { path: path.to_owned(), part: folder.join(part), kept: false })
     }
@@ -55,6 +65,9 @@ impl Output {
 
     /// Gives the file another name in the same folder.
     pub fn finish_as(mut self, path: &Path) -> Result<(), String> {
+        if self.part == self.path {
+            return Ok(());
+        }
         let told = |e| format!("{}: cannot be written: {e}", shown::path(path));
         fs::rename(&self.part, path).map_err(told)?;
         self.kept = true;
@@ -71,9 +84,52 @@ impl Drop for Output {
     }
 }
 
+/// Whether there is something that is no ordinary file. `/dev/stdout` counts, whatever it leads to:
+/// others hold it open.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
+        || path.starts_with("/dev") && path.exists()
+}
+
 /// `FOLDER/NAME OF INPUT` with an ending more.
 pub fn in_folder(folder: &Path, input: &Path, ending: &str) -> PathBuf {
     let mut name = input.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     folder.join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_written_and_stays_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        Output::new(&pipe).unwrap().fill("seen").unwrap();
+        assert_eq!(reader.join().unwrap(), "seen");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        drop(Output::new(&pipe).unwrap());
+        assert!(pipe.exists(), "one that was not finished goes nowhere either");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn through_a_link_the_file_is_replaced_and_not_the_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        symlink(&file, &link).unwrap();
+        Output::new(&link).unwrap().fill("new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 }
