@@ -29,8 +29,8 @@ const FRAME: usize = SIZE.0 * SIZE.1 * 3 / 2;
 /// Frames kept of the clip.
 const FRAMES: usize = 45;
 /// Measured for this long each.
-const SPAN: Duration = Duration::from_secs(3);
-const LIVE: Duration = Duration::from_secs(8);
+const SPAN: Duration = Duration::from_secs(2);
+const LIVE: Duration = Duration::from_secs(5);
 
 fn main() {
     // Tests ask for nothing but that it builds.

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 """Augmentation of grey faces, a whole batch at a time: geometry, light, blur, compression, occlusion.
 
-Pictures are float [B, 1, h, w] in 0..1. Random numbers come from a torch generator, so a seed repeats a run.
+Pictures are float [B, 1, h, w] in 0..1, on any device. Random numbers come from a torch generator of that device, so a
+seed repeats a run.
 """
 
+import functools
 import math
 
 import torch
@@ -18,6 +20,16 @@ _k = torch.arange(8, dtype=torch.float32)
 DCT = torch.cos(math.pi * (2 * _k[None] + 1) * _k[:, None] / 16) * torch.where(_k[:, None] == 0, math.sqrt(1 / 8), 0.5)
 
 
+def on_its_device(change):
+    """What `change(x, ...)` makes is made where `x` lies."""
+    @functools.wraps(change)
+    def wrapped(x, *args, **options):
+        with x.device:
+            return change(x, *args, **options)
+
+    return wrapped
+
+
 def uniform(g: torch.Generator, n: int, low: float, high: float) -> torch.Tensor:
     return torch.rand(n, generator=g) * (high - low) + low
 
@@ -26,6 +38,7 @@ def normal(g: torch.Generator, n: int, spread: float) -> torch.Tensor:
     return torch.randn(n, generator=g) * spread
 
 
+@on_its_device
 def warp(x: torch.Tensor, size: int, degrees, scale, shift, aspect=None, shear=None, turn=None, flip=None,
          border: str = "border") -> torch.Tensor:
     """Resamples to size x size. scale > 1 enlarges the face; shift [B, 2] in half pictures; aspect > 1 narrows it;
@@ -51,6 +64,7 @@ def warp(x: torch.Tensor, size: int, degrees, scale, shift, aspect=None, shear=N
     return F.grid_sample(x, torch.stack([gx, gy], -1), mode="bilinear", padding_mode=border, align_corners=False)
 
 
+@on_its_device
 def gaussian(x: torch.Tensor, sigma: float) -> torch.Tensor:
     r = max(1, math.ceil(2.5 * sigma))
     k = torch.exp(-torch.arange(-r, r + 1, dtype=x.dtype) ** 2 / (2 * sigma * sigma))
@@ -65,17 +79,20 @@ def coarsen(x: torch.Tensor, ratio: float) -> torch.Tensor:
     return F.interpolate(F.interpolate(x, (n, n), mode="area"), x.shape[-2:], mode="bilinear", align_corners=False)
 
 
+@on_its_device
 def jpeg(x: torch.Tensor, quality: float) -> torch.Tensor:
     """What JPEG loses at `quality` (1..100): quantised DCT of 8x8 blocks. Sides must be multiples of 8."""
     b, _, h, w = x.shape
     factor = 5000 / quality if quality < 50 else 200 - 2 * quality
-    table = ((LUMA * factor + 50) / 100).floor().clamp(1, 255)
+    table = ((LUMA.to(x.device) * factor + 50) / 100).floor().clamp(1, 255)
+    dct = DCT.to(x.device)
     blocks = (x * 255 - 128).reshape(b, h // 8, 8, w // 8, 8).transpose(2, 3)
-    coded = ((DCT @ blocks @ DCT.T) / table).round() * table
-    plain = (DCT.T @ coded @ DCT).transpose(2, 3).reshape(b, 1, h, w)
+    coded = ((dct @ blocks @ dct.T) / table).round() * table
+    plain = (dct.T @ coded @ dct).transpose(2, 3).reshape(b, 1, h, w)
     return ((plain + 128) / 255).clamp(0, 1)
 
 
+@on_its_device
 def side_light(x: torch.Tensor, angle: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
     """Multiplies by a ramp 1 + strength (x cos + y sin), x and y in -1..1."""
     axis = torch.linspace(-1, 1, x.shape[-1])
@@ -83,6 +100,7 @@ def side_light(x: torch.Tensor, angle: torch.Tensor, strength: torch.Tensor) -> 
     return (x * (1 + strength[:, None, None] * ramp)[:, None]).clamp(0, 1)
 
 
+@on_its_device
 def cover(x: torch.Tensor, box: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Fills boxes [B, 4] (x0, y0, x1, y1 in 0..1) with `value` [B]; an empty box leaves the picture."""
     axis = (torch.arange(x.shape[-1]) + 0.5) / x.shape[-1]
@@ -95,6 +113,7 @@ def some(g: torch.Generator, n: int, share: float) -> torch.Tensor:
     return torch.rand(n, generator=g) < share
 
 
+@on_its_device
 def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
     """The training augmentation. `aligned` [B] bool: those pictures are already placed and get less geometry.
     `strength` scales how many pictures are disturbed and how far they are bent."""
@@ -124,6 +143,7 @@ def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor,
     return occlude(x, g, strength).clamp(0, 1)
 
 
+@on_its_device
 def occlude(x: torch.Tensor, g: torch.Generator, strength: float = 1.0) -> torch.Tensor:
     """A random rectangle on a third of the faces, and on one in fourteen a half of the face behind something."""
     b = len(x)
@@ -139,6 +159,7 @@ def occlude(x: torch.Tensor, g: torch.Generator, strength: float = 1.0) -> torch
     return cover(x, box, torch.rand(b, generator=g))
 
 
+@on_its_device
 def mix(x: torch.Tensor, target: torch.Tensor, g: torch.Generator, share: float = 0.35) -> tuple[torch.Tensor, torch.Tensor]:
     """Mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899) of the batch with itself, on `share` of the batches."""
     draw = float(torch.rand(1, generator=g))

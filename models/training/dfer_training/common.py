@@ -35,6 +35,7 @@ def setup(args: argparse.Namespace) -> torch.device:
     if args.threads:
         torch.set_num_threads(args.threads)
     seed_everything(args.seed)
+    torch.backends.cudnn.benchmark = True
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -106,7 +107,8 @@ class Progress:
         self.start = self.last = time.monotonic()
         self.first = None
 
-    def step(self, done: int, note: str = "") -> None:
+    def step(self, done: int, note=lambda: "") -> None:
+        """`note` makes what is said besides; it is only called for a line that is due, as it may wait for a GPU."""
         now = time.monotonic()
         if self.first is None:
             self.first, self.start = done, now
@@ -114,7 +116,7 @@ class Progress:
             return
         self.last = now
         left = (now - self.start) / (done - self.first) * (self.total - done)
-        self.log(f"{self.what} {done}/{self.total} {100 * done / self.total:.0f} %, {left / 60:.1f} min left {note}")
+        self.log(f"{self.what} {done}/{self.total} {100 * done / self.total:.0f} %, {left / 60:.1f} min left {note()}")
 
 
 class Average:
@@ -129,12 +131,12 @@ class Average:
         # A short memory at first, else the random start would weigh on the average for long.
         self.steps += 1
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        ours, theirs = self.network.state_dict(), network.state_dict()
-        for name, value in ours.items():
-            if value.dtype.is_floating_point:
-                value.lerp_(theirs[name].to(value.dtype), 1 - keep)
-            else:
-                value.copy_(theirs[name])
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values()))
+        ours, theirs = zip(*(pair for pair in pairs if pair[0].dtype.is_floating_point))
+        torch._foreach_lerp_(ours, theirs, 1 - keep)
+        for value, other in pairs:
+            if not value.dtype.is_floating_point:
+                value.copy_(other)
 
 
 def one_cycle(step: int, total: int, warm: float = 0.1, floor: float = 0.01) -> float:

@@ -85,7 +85,7 @@ def teach_frames(backbone: nn.Module, clips: list[dfew.Clip], epochs: int, seed:
             loss.backward()
             optimiser.step()
             done += 1
-            progress.step(done, f"loss {float(loss.detach()):.3f}")
+            progress.step(done, lambda: f"loss {float(loss.detach()):.3f}")
 
 
 @torch.no_grad()

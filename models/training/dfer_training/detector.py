@@ -2,8 +2,6 @@
 """Stage `detector`: trains the face detector on facedet; every step mixes whole frames and tracking windows."""
 
 import json
-import queue
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +15,9 @@ from .nets import Detector, multiply_adds
 MEAN, STD = 127.5, 64.0
 
 
-def normalise(images: np.ndarray, device) -> torch.Tensor:
+def normalise(images: torch.Tensor, device) -> torch.Tensor:
     """uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], as model.toml says (mean 0.5, std 0.251 of full scale)."""
-    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    x = images.to(device).permute(0, 3, 1, 2)
     return ((x.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
@@ -41,27 +39,27 @@ def batch(composer: facedet.Composer, kind: str, size: int) -> tuple:
     boxes, present = pad([c.boxes for c in canvases], (4,))
     marks, _ = pad([c.landmarks for c in canvases], (5, 2))
     ignored, shunned = pad([c.ignored for c in canvases], (4,))
-    return np.stack([c.image for c in canvases]), boxes, marks, present, ignored, shunned
+    return torch.from_numpy(np.stack([c.image for c in canvases])), boxes, marks, present, ignored, shunned
 
 
-def batches(photos: list, seed: int, first: int, total: int, frames: int, windows: int):
-    """Steps `first` .. `total`, composed ahead by a thread. Step n is the same whatever step one starts at."""
-    ready: queue.Queue = queue.Queue(4)
+class Steps(torch.utils.data.Dataset):
+    """Item n holds the canvases of training step n, the same whatever step one starts at."""
 
-    def work():
-        try:
-            for step in range(first, total):
-                composer = facedet.Composer(photos, np.random.default_rng((seed, step)))
-                ready.put((batch(composer, "frame", frames), batch(composer, "window", windows)))
-        except BaseException as error:
-            ready.put(error)
+    def __init__(self, photos: list, args):
+        self.photos, self.args = photos, args
 
-    threading.Thread(target=work, daemon=True).start()
-    for _ in range(first, total):
-        item = ready.get()
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    def __len__(self) -> int:
+        return self.args.steps
+
+    def __getitem__(self, step: int) -> tuple:
+        composer = facedet.Composer(self.photos, np.random.default_rng((self.args.seed, step)))
+        return batch(composer, "frame", self.args.frames), batch(composer, "window", self.args.windows)
+
+
+def batches(photos: list, args, first: int):
+    """Steps `first` and on, composed ahead by `args.composers` processes."""
+    return torch.utils.data.DataLoader(Steps(photos, args), batch_size=None, sampler=range(first, args.steps),
+                                       num_workers=args.composers, multiprocessing_context="fork", prefetch_factor=4)
 
 
 def mine(network, photos: list, device, path: Path, least: float = 0.2) -> None:
@@ -92,6 +90,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--frames", type=int, default=20, help="frames of 320x192 a step")
     p.add_argument("--windows", type=int, default=24, help="tracking windows of 96x96 a step")
+    p.add_argument("--composers", type=int, default=1, help="processes that compose pictures; a GPU wants one for every core")
     p.add_argument("--rate", type=float, default=3e-3)
     p.add_argument("--measure-every", type=int, default=500)
     args = p.parse_args(argv)
@@ -123,7 +122,7 @@ def fit(args, network, train: list, val: list, device, log: common.Log) -> None:
         first = average.steps = state["step"]
         log(f"resumed at step {first}")
     progress, sums = common.Progress(log, args.name, args.steps), {}
-    for step, parts in enumerate(batches(train, args.seed, first, args.steps, args.frames, args.windows), first):
+    for step, parts in enumerate(batches(train, args, first), first):
         for group in optimiser.param_groups:
             group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.05)
         optimiser.zero_grad(set_to_none=True)
@@ -133,11 +132,11 @@ def fit(args, network, train: list, val: list, device, log: common.Log) -> None:
             terms = loss(heads, *(t.to(device) for t in targets))
             sum(terms.values()).backward()
             for name, value in terms.items():
-                sums[name] = 0.98 * sums.get(name, float(value.detach())) + 0.02 * float(value.detach())
+                sums[name] = sums.get(name, value.detach()).lerp(value.detach(), 0.02)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimiser.step()
         average.update(network)
-        progress.step(step + 1, " ".join(f"{k} {v:.3f}" for k, v in sums.items()))
+        progress.step(step + 1, lambda: " ".join(f"{k} {float(v):.3f}" for k, v in sums.items()))
         last = step + 1 == args.steps
         if (step + 1) % 100 == 0 or last:
             common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Stage `encoder`: trains the frame encoder on FER+ (as it is and aligned) and, when there are any, rendered stills."""
+"""Stage `encoder`: trains the frame encoder on FER+ (as it is and aligned) and, when there are any, rendered stills.
+
+With `--teacher`, larger encoders trained before say what they see in every augmented picture, and the encoder learns from
+the votes and from them (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", arXiv 2106.05237);
+then faces without any label (`--faces`) teach, too.
+"""
 
 import json
 from pathlib import Path
@@ -19,15 +24,13 @@ SAVE_EVERY = 100
 class Sampler:
     """Draws training rows. A class with n pictures is drawn in proportion to n ** power: 1 keeps FER+'s own mix."""
 
-    def __init__(self, labels: np.ndarray, power: float, seed: int):
+    def __init__(self, labels: np.ndarray, power: float, device):
         count = np.bincount(labels, minlength=len(CLASSES)).astype(np.float64)
         share = np.where(count > 0, count, 1.0) ** power
         weight = (share / count.clip(1))[labels]
-        self.weight = torch.from_numpy(weight / weight.sum())
-        self.seed = seed
+        self.weight = torch.from_numpy(weight / weight.sum()).to(device)
 
-    def rows(self, step: int, size: int) -> torch.Tensor:
-        g = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+    def rows(self, g: torch.Generator, size: int) -> torch.Tensor:
         return torch.multinomial(self.weight, size, replacement=True, generator=g)
 
 
@@ -71,47 +74,93 @@ def load_aligned(work: Path, split: str, count: int) -> tuple[np.ndarray, np.nda
 
 
 class Batches:
-    """Augmented training batches: FER+ as it is, FER+ aligned, and rendered stills, in the shares asked for."""
+    """Augmented training batches on `device`: FER+ as it is, FER+ aligned, rendered stills and faces without labels, in
+    the shares asked for. A face without a label has a target of zeros."""
 
-    def __init__(self, args, train: ferplus.Faces):
-        self.args = args
-        self.plain = torch.from_numpy(train.images)
-        self.target = soften(torch.from_numpy(train.votes), torch.from_numpy(train.labels))
-        self.sampler = Sampler(train.labels, args.power, args.seed)
-        self.aligned = load_aligned(args.work, "train", len(train.images))
-        self.stills = None
-        if args.stills and Path(args.stills).exists():
-            with np.load(args.stills) as file:
-                self.stills = torch.from_numpy(file["images"]), torch.from_numpy(file["targets"]).float()
+    # Some of the augmentation is drawn once a call.
+    CALL = 256
+
+    def __init__(self, args, train: ferplus.Faces, device):
+        self.args, self.device = args, device
+        self.plain = torch.from_numpy(train.images).to(device)
+        self.target = soften(torch.from_numpy(train.votes), torch.from_numpy(train.labels)).to(device)
+        self.sampler = Sampler(train.labels, args.power, device)
+        self.aligned = None
+        if (aligned := load_aligned(args.work, "train", len(train.images))) is not None:
+            self.aligned = tuple(torch.from_numpy(x).to(device) for x in aligned)
+        # Pictures [N, S, S] and targets [N, 7], with their share of a batch.
+        self.extra = []
+        for path, share in ((args.stills, args.still_share), (args.faces, args.face_share)):
+            if path and share > 0:
+                with np.load(common.need(Path(path), "a file of pictures")) as file:
+                    images = torch.from_numpy(file["images"]).to(device)
+                    none = np.zeros((len(images), len(CLASSES)), np.float32)
+                    targets = torch.from_numpy(file["targets"] if "targets" in file else none).float().to(device)
+                self.extra.append((images, targets, share))
 
     def __call__(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine, workers = common.rank()
-        step = step * workers + mine
-        args, g = self.args, torch.Generator().manual_seed(self.args.seed * 7_000_003 + step)
-        rows = self.sampler.rows(step, args.batch // workers)
+        g = torch.Generator(self.device).manual_seed(self.args.seed * 7_000_003 + step * workers + mine)
+        most = self.args.batch // workers
+        parts = [self.draw(g, min(self.CALL, most - start), size) for start in range(0, most, self.CALL)]
+        return tuple(torch.cat(part) for part in zip(*parts))
+
+    def draw(self, g: torch.Generator, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        args = self.args
+        chance = lambda: torch.rand(count, generator=g, device=self.device)
+        rows = self.sampler.rows(g, count)
         target = self.target[rows]
-        if self.aligned is None:
-            use = torch.zeros(len(rows), dtype=torch.bool)
-        else:
-            use = (torch.rand(len(rows), generator=g) < args.aligned_share) & torch.from_numpy(self.aligned[1][rows.numpy()])
         x = F.interpolate(self.plain[rows][:, None].float(), (SIZE, SIZE), mode="bilinear", align_corners=False)
-        if use.any():
-            x[use] = torch.from_numpy(self.aligned[0][rows[use].numpy()])[:, None].float()
-        if self.stills is not None and args.still_share > 0:
-            put = (torch.rand(len(rows), generator=g) < args.still_share).nonzero()[:, 0]
-            pick = torch.randint(len(self.stills[0]), (len(put),), generator=g)
-            still = self.stills[0][pick][:, None].float()
-            x[put] = F.interpolate(still, (SIZE, SIZE), mode="bilinear", align_corners=False)
-            target = target.index_copy(0, put, self.stills[1][pick])
-            use[put] = True
-        x = augment.faces(x / 255, size, g, use, args.strength)
+        placed = torch.zeros(count, dtype=torch.bool, device=self.device)
+        if self.aligned is not None:
+            images, found = self.aligned
+            placed = (chance() < args.aligned_share) & found[rows]
+            x = torch.where(placed[:, None, None, None], images[rows][:, None].float(), x)
+        # Each kind has its own stretch of the unit interval.
+        lot, low = chance(), 0.0
+        for images, targets, share in self.extra:
+            put, low = (lot >= low) & (lot < low + share), low + share
+            pick = torch.randint(len(images), (count,), generator=g, device=self.device)
+            other = F.interpolate(images[pick][:, None].float(), (SIZE, SIZE), mode="bilinear", align_corners=False)
+            x = torch.where(put[:, None, None, None], other, x)
+            target = torch.where(put[:, None], targets[pick], target)
+            placed = placed | put
+        x = augment.faces(x / 255, size, g, placed, args.strength)
         return augment.mix(x, target, g, 0.35 * args.strength)
+
+
+class Teachers:
+    """Trained encoders that are asked together."""
+
+    def __init__(self, paths: list[Path], device):
+        self.device, self.networks = device, []
+        for path in paths:
+            state = common.load_checkpoint(common.need(path, "a teacher's checkpoint"))
+            network = Encoder(**state["shape"]).to(device, memory_format=torch.channels_last)
+            network.load_state_dict(state["average"])
+            self.networks.append(network.eval())
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Their mean distribution [B, 7] over the classes; x as for `Encoder`."""
+        with common.autocast(self.device):
+            return torch.stack([network(x)[1].float().softmax(1) for network in self.networks]).mean(0)
+
+    def teach(self, x: torch.Tensor, target: torch.Tensor, share: float) -> torch.Tensor:
+        """`target` with their word in it: `share` of it, and all where there are no votes."""
+        votes = (1 - share) * target
+        return votes + (1 - votes.sum(1, keepdim=True)) * self(x)
 
 
 def arguments(argv: list[str]):
     p = common.parser("encoder", __doc__)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
     p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
+    p.add_argument("--faces", type=Path, help="aligned faces without labels: npz with images [N, S, S]; they need --teacher")
+    p.add_argument("--teacher", type=Path, nargs="+", default=[], help="checkpoints of larger encoders to learn from as well")
+    p.add_argument("--teacher-share", type=float, default=0.7, help="of the target, where there are votes")
+    p.add_argument("--widths", type=int, nargs=4, help="channels of the four stages (default: the shipped encoder's)")
+    p.add_argument("--depths", type=int, nargs=4, help="blocks of the four stages (default: the shipped encoder's)")
     p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/encoder.pt (default: random)")
     p.add_argument("--steps", type=int, default=9000)
     p.add_argument("--batch", type=int, default=128)
@@ -123,10 +172,14 @@ def arguments(argv: list[str]):
     p.add_argument("--small-part", type=float, default=0.6, help="how long that part is, 0..1")
     p.add_argument("--aligned-share", type=float, default=0.5)
     p.add_argument("--still-share", type=float, default=0.1)
+    p.add_argument("--face-share", type=float, default=0.15)
     p.add_argument("--measure-every", type=int, default=500)
     p.add_argument("--name", default="encoder", help="name of checkpoint and log")
     p.add_argument("--workers", type=int, default=1, help="processes that share a batch; with --threads 1 the better choice on busy cores")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.faces and not args.teacher:
+        p.error("--faces have no labels: name a --teacher who knows some")
+    return args
 
 
 def main(argv: list[str]) -> None:
@@ -147,17 +200,18 @@ def work(argv: list[str]) -> None:
     elif first:
         log("no detector.pt in the scratch folder: training on FER+ as it is, without aligned copies")
     common.wait()
-    network = Encoder().to(device, memory_format=torch.channels_last)
+    shape = {key: tuple(value) for key in ("widths", "depths") if (value := getattr(args, key))}
+    network = Encoder(**shape).to(device, memory_format=torch.channels_last)
     if args.start:
         common.load_weights(args.start, network)
-    batches = Batches(args, train)
+    batches = Batches(args, train, device)
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
-        f"stills {0 if batches.stills is None else len(batches.stills[0])}; "
+        f"stills and faces {[len(images) for images, _, _ in batches.extra]}; {len(args.teacher)} teachers; "
         f"{multiply_adds(network, (1, 1, SIZE, SIZE)):.1f} M multiply-adds")
-    fit(args, network, batches, valid, device, log)
+    fit(args, network, shape, batches, valid, device, log)
 
 
-def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: common.Log) -> None:
+def fit(args, network, shape: dict, batches: Batches, valid: ferplus.Faces, device, log: common.Log) -> None:
     decay = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": args.decay}, {"params": plain, "weight_decay": 0.0}], args.rate)
@@ -169,30 +223,34 @@ def fit(args, network, batches: Batches, valid: ferplus.Faces, device, log: comm
         optimiser.load_state_dict(state["optimiser"])
         first = average.steps = state["step"]
         log(f"resumed at step {first}")
-    progress, running = common.Progress(log, args.name, args.steps), 0.0
+    teachers = Teachers(args.teacher, device) if args.teacher else None
+    progress, running = common.Progress(log, args.name, args.steps), None
     for step in range(first, args.steps):
         for group in optimiser.param_groups:
             group["lr"] = args.rate * common.one_cycle(step, args.steps, warm=0.08)
         size = args.small if step < args.small_part * args.steps else SIZE
         x, target = batches(step, size)
+        x = prepare(x)
+        if teachers:
+            target = teachers.teach(x, target, args.teacher_share)
         torch.manual_seed(args.seed * 11 + step * common.rank()[1] + common.rank()[0])
         with common.autocast(device):
-            logits = network.train()(prepare(x.to(device)))[1]
-        loss = F.cross_entropy(logits.float(), target.to(device))
+            logits = network.train()(x)[1]
+        loss = F.cross_entropy(logits.float(), target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         common.share_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         average.update(network)
-        running = 0.98 * running + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
-        progress.step(step + 1, f"loss {running:.4f}")
+        running = loss.detach() if running is None else running.lerp(loss.detach(), 0.02)
+        progress.step(step + 1, lambda: f"loss {float(running):.4f}")
         last = step + 1 == args.steps
         if common.rank()[0]:
             continue
         if (step + 1) % SAVE_EVERY == 0 or last:
             common.save_checkpoint(path, {"network": network.state_dict(), "average": average.network.state_dict(),
-                                          "optimiser": optimiser.state_dict(), "step": step + 1})
+                                          "optimiser": optimiser.state_dict(), "step": step + 1, "shape": shape})
         if (step + 1) % args.measure_every == 0 or last:
             report(args, average.network, valid, device, log, size)
         if last:

@@ -111,7 +111,7 @@ def fit(args, head, composer, sequences, device, log):
         if args.revise and step + 1 >= 0.4 * args.steps and (step + 1) % args.revise == 0:
             log(f"prediction agreement at step {step + 1}: {composer.revise(average.network, args.seed + step)}")
         running = float(loss.detach()) if running is None else 0.98 * running + 0.02 * float(loss.detach())
-        progress.step(step + 1, f"loss {running:.4f}")
+        progress.step(step + 1, lambda: f"loss {running:.4f}")
     return average.network
 
 

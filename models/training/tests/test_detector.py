@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """The detector's targets, loss, decoding and measuring, on made-up faces."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -143,9 +145,9 @@ def test_mirroring_swaps_left_and_right():
 
 def test_step_n_is_the_same_wherever_a_run_starts():
     photos = [photo([[50, 30, 90, 80]]), photo([])]
-    whole = list(detector.batches(photos, 5, 0, 3, 2, 2))
-    part = list(detector.batches(photos, 5, 2, 3, 2, 2))
-    assert np.array_equal(whole[2][0][0], part[0][0][0]) and torch.equal(whole[2][1][1], part[0][1][1])
+    args = SimpleNamespace(seed=5, steps=3, frames=2, windows=2, composers=1)
+    whole, part = list(detector.batches(photos, args, 0)), list(detector.batches(photos, args, 2))
+    assert torch.equal(whole[2][0][0], part[0][0][0]) and torch.equal(whole[2][1][1], part[0][1][1])
 
 
 def test_turned_box_of_a_quarter_turn_swaps_width_and_height():

@@ -87,7 +87,7 @@ def test_shrinking_crop_averages_its_footprint():
 
 def test_sampler_favours_rare_classes_as_asked():
     labels = np.repeat(np.arange(7), [900, 50, 50, 50, 50, 50, 50])
-    share = lambda power: float((labels[encoder.Sampler(labels, power, 1).rows(0, 20000).numpy()] == 0).mean())
+    share = lambda power: float((labels[encoder.Sampler(labels, power, "cpu").rows(torch.Generator().manual_seed(1), 20000).numpy()] == 0).mean())
     assert abs(share(1.0) - 0.75) < 0.02 and abs(share(0.0) - 1 / 7) < 0.02
 
 
@@ -138,14 +138,14 @@ def test_training_resumes_where_it_was_killed(tmp_path, monkeypatch):
         args = encoder.arguments(["--work", str(tmp_path / folder), "--steps", "4", "--batch", "8", "--small", "32"])
         device = common.setup(args)
         network = Encoder(widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), drop=0.0)
-        batches = encoder.Batches(args, faces)
+        batches = encoder.Batches(args, faces, device)
 
         def killed(step, size):
             if step == kill_at:
                 raise KeyboardInterrupt
             return batches(step, size)
 
-        encoder.fit(args, network, killed, faces, device, common.Log(tmp_path / folder / "log"))
+        encoder.fit(args, network, {}, killed, faces, device, common.Log(tmp_path / folder / "log"))
 
     run("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -154,6 +154,30 @@ def test_training_resumes_where_it_was_killed(tmp_path, monkeypatch):
     run("parts")
     whole, parts = (common.load_checkpoint(tmp_path / f / "encoder.pt")["network"] for f in ("whole", "parts"))
     assert all(torch.allclose(whole[k].float(), parts[k].float(), atol=1e-5) for k in whole)
+
+
+def test_where_there_are_no_votes_the_teacher_speaks_alone(tmp_path):
+    shape = {"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1)}
+    common.save_checkpoint(tmp_path / "t.pt", {"average": Encoder(**shape).state_dict(), "shape": shape})
+    teachers = encoder.Teachers([tmp_path / "t.pt"], torch.device("cpu"))
+    x, target = torch.randn(3, 1, 64, 64), torch.eye(7)[:3]
+    target[2] = 0
+    taught, said = teachers.teach(x, target, 0.7), teachers(x)
+    assert torch.allclose(taught.sum(1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(taught[2], said[2]) and torch.allclose(taught[0], 0.3 * target[0] + 0.7 * said[0], atol=1e-6)
+
+
+def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
+    faces = ferplus.Faces(np.zeros((20, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(20) % 7], np.arange(20) % 7, [""] * 20)
+    np.savez(tmp_path / "stills.npz", images=np.full((4, 64, 64), 255, np.uint8), targets=np.eye(7, dtype=np.float32)[:4])
+    np.savez(tmp_path / "faces.npz", images=np.full((4, 64, 64), 128, np.uint8))
+    args = encoder.arguments(["--work", str(tmp_path), "--batch", "400", "--stills", str(tmp_path / "stills.npz"), "--still-share", "0.2",
+                              "--faces", str(tmp_path / "faces.npz"), "--face-share", "0.3", "--teacher", "t.pt", "--strength", "0"])
+    x, target = encoder.Batches(args, faces, torch.device("cpu"))(0, 64)
+    assert x.shape == (400, 1, 64, 64) and target.shape == (400, 7)
+    assert abs(float((target.sum(1) == 0).float().mean()) - 0.3) < 0.08
+    with pytest.raises(SystemExit):
+        encoder.arguments(["--faces", "faces.npz"])
 
 
 def test_checkpoint_is_whole_or_absent(tmp_path):
