@@ -12,12 +12,13 @@ mod provider;
 pub mod report;
 mod session;
 mod settings;
+mod sizes;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use ndarray::ArrayD;
@@ -27,6 +28,7 @@ use self::library::Runtime;
 use self::provider::{OnProvider, Options, Usable};
 use self::session::{Loaded, Ports};
 pub use self::settings::{Precision, Provider, Settings};
+use self::sizes::{Run, Sizes};
 use super::batch::{Batched, Counters, Limits};
 use super::graph::{Backend, Fact, Graph};
 use crate::core::Error;
@@ -199,6 +201,20 @@ impl OnnxRuntime {
         }
     }
 
+    /// The graph for batches of up to `most` sets, once or once a size, as the provider needs it.
+    fn sized(
+        &self,
+        inputs: &[(&str, Vec<usize>)],
+        most: usize,
+        mut load: impl FnMut() -> Result<Ready, String>,
+    ) -> Result<Box<dyn Run + Send>, String> {
+        if self.usable.provider != Provider::Cuda {
+            return Ok(Box::new(load()?));
+        }
+        let set = inputs.iter().map(|(_, shape)| shape.clone()).collect();
+        Ok(Box::new(Sizes::load(&Sizes::<Ready>::up_to(most), set, load)?))
+    }
+
     fn trouble(&self, trouble: Option<String>) {
         if trouble.is_some() {
             *self.kept.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
@@ -218,7 +234,9 @@ impl Ready {
     fn new(on: OnProvider, building: Option<Building>) -> Self {
         Self { loaded: Some(on.session), partly_cpu: on.partly_cpu, building }
     }
+}
 
+impl Run for Ready {
     fn run(&mut self, inputs: &[ArrayD<f32>]) -> Result<Vec<ArrayD<f32>>, String> {
         self.loaded.as_mut().expect("present until it is dropped").run(inputs)
     }
@@ -263,20 +281,26 @@ impl Backend for OnnxRuntime {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let names =
             (owned(inputs.iter().map(|(name, _)| *name).collect()), owned(outputs.to_vec()));
-        let mut ready = self.load_cached(onnx, options, names, cache).map_err(|reason| {
+        let partly_cpu = AtomicBool::new(false);
+        let load = || {
+            let ready = self.load_cached(onnx, options.clone(), names.clone(), cache.clone())?;
+            partly_cpu.fetch_or(ready.partly_cpu, Ordering::Relaxed);
+            Ok(ready)
+        };
+        let mut graph: Box<dyn Run + Send> = self.sized(inputs, most, load).map_err(|reason| {
             let provider = self.usable.provider;
             refused(format!("{provider} on {} cannot run it: {reason}", self.usable.device()))
         })?;
-        if ready.partly_cpu {
+        if partly_cpu.into_inner() {
             self.kept.partly_cpu.fetch_add(1, Ordering::Relaxed);
         }
-        if most > 1 && !keeps_rows_apart(&mut ready, inputs, self.settings.precision) {
+        if most > 1 && !keeps_rows_apart(&mut *graph, inputs, self.settings.precision) {
             most = 1;
         }
         let failed = network.to_owned();
         let run = move |inputs: &[ArrayD<f32>]| {
             let error = |reason| Error::Inference { network: failed.clone(), reason };
-            ready.run(inputs).map_err(error)
+            graph.run(inputs).map_err(error)
         };
         let limits = Limits { most, timeout: self.settings.batch_timeout };
         Ok(Box::new(Batched::spawn(network, limits, self.counters.clone(), run)?))
@@ -325,7 +349,7 @@ fn profile(inputs: &[(&str, Vec<usize>)], sets: usize) -> String {
 /// Whether two sets of inputs give together what they give alone. A graph that mixes the rows of a
 /// batch would mix the faces of different streams, whatever it declares.
 fn keeps_rows_apart(
-    ready: &mut Ready,
+    graph: &mut dyn Run,
     inputs: &[(&str, Vec<usize>)],
     precision: Precision,
 ) -> bool {
@@ -346,9 +370,9 @@ fn keeps_rows_apart(
     let both: Result<Vec<ArrayD<f32>>, _> = (0..inputs.len())
         .map(|i| ndarray::concatenate(ndarray::Axis(0), &[sets[0][i].view(), sets[1][i].view()]))
         .collect();
-    let alone = sets.iter().map(|set| ready.run(set)).collect::<Result<Vec<_>, _>>();
+    let alone = sets.iter().map(|set| graph.run(set)).collect::<Result<Vec<_>, _>>();
     let (Ok(both), Ok(alone)) = (both, alone) else { return false };
-    let Ok(together) = ready.run(&both) else { return false };
+    let Ok(together) = graph.run(&both) else { return false };
     together.iter().enumerate().all(|(k, output)| {
         let want = alone.iter().flat_map(|outputs| outputs[k].iter());
         output.len() == alone.iter().map(|outputs| outputs[k].len()).sum::<usize>()
