@@ -86,6 +86,17 @@ def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.nd
     return good
 
 
+def strangers(root: Path, work: Path, size: int, least: int = 36) -> np.ndarray:
+    """Aligned faces [N, size, size] of facedet's photographs, of `least` pixels in height and more, by their labelled landmarks."""
+    shape = np.array(json.loads(common.need(work / "crop.json", "the template of the crop").read_text())["template"])
+    out = []
+    for photo in facedet.load(root, root, "train"):
+        grey = cv2.cvtColor(photo.levels[0], cv2.COLOR_RGB2GRAY)
+        tall = photo.boxes[:, 3] - photo.boxes[:, 1] >= least
+        out += [crop.aligned(grey, marks, shape, size) for marks in photo.landmarks[tall]]
+    return np.stack(out) if out else np.zeros((0, size, size), np.uint8)
+
+
 def run(detector: Path, root: Path, work: Path, size: int, device, log: common.Log) -> None:
     """Writes aligned-SPLIT.npz (images [N, size, size], found [N], landmarks, boxes) and crop.json to `work`."""
     state = common.load_checkpoint(common.need(detector, "the detector's checkpoint"))

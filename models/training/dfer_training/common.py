@@ -35,7 +35,6 @@ def setup(args: argparse.Namespace) -> torch.device:
     if args.threads:
         torch.set_num_threads(args.threads)
     seed_everything(args.seed)
-    torch.backends.cudnn.benchmark = True
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -78,7 +78,7 @@ class Batches:
     the shares asked for. A face without a label has a target of zeros."""
 
     # Some of the augmentation is drawn once a call.
-    CALL = 256
+    CALL = 512
 
     def __init__(self, args, train: ferplus.Faces, device):
         self.args, self.device = args, device
@@ -90,13 +90,15 @@ class Batches:
             self.aligned = tuple(torch.from_numpy(x).to(device) for x in aligned)
         # Pictures [N, S, S] and targets [N, 7], with their share of a batch.
         self.extra = []
-        for path, share in ((args.stills, args.still_share), (args.faces, args.face_share)):
-            if path and share > 0:
-                with np.load(common.need(Path(path), "a file of pictures")) as file:
-                    images = torch.from_numpy(file["images"]).to(device)
-                    none = np.zeros((len(images), len(CLASSES)), np.float32)
-                    targets = torch.from_numpy(file["targets"] if "targets" in file else none).float().to(device)
-                self.extra.append((images, targets, share))
+        if args.stills:
+            with np.load(common.need(Path(args.stills), "the rendered stills")) as file:
+                self.add(file["images"], file["targets"], args.still_share)
+        if args.faces:
+            images = align.strangers(args.faces, args.work, SIZE)
+            self.add(images, np.zeros((len(images), len(CLASSES))), args.face_share)
+
+    def add(self, images: np.ndarray, targets: np.ndarray, share: float) -> None:
+        self.extra.append((torch.from_numpy(images).to(self.device), torch.from_numpy(targets).float().to(self.device), share))
 
     def __call__(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine, workers = common.rank()
@@ -156,7 +158,7 @@ def arguments(argv: list[str]):
     p = common.parser("encoder", __doc__)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
     p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
-    p.add_argument("--faces", type=Path, help="aligned faces without labels: npz with images [N, S, S]; they need --teacher")
+    p.add_argument("--faces", type=Path, help="folder in facedet's layout whose faces teach without labels; they need --teacher")
     p.add_argument("--teacher", type=Path, nargs="+", default=[], help="checkpoints of larger encoders to learn from as well")
     p.add_argument("--teacher-share", type=float, default=0.7, help="of the target, where there are votes")
     p.add_argument("--widths", type=int, nargs=4, help="channels of the four stages (default: the shipped encoder's)")

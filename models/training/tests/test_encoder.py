@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MPL-2.0
 """FER+ protocol, augmentation, crop, sampling, figures, checkpoints and the exported encoder."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from dfer_training import augment, common, crop, encoder, export, ferplus, graph, metrics, robustness
+from dfer_training import align, augment, common, crop, encoder, export, ferplus, graph, metrics, robustness
 from dfer_training.nets import Encoder, multiply_adds
 
 
@@ -20,7 +23,6 @@ def test_protocol_keeps_and_labels_as_written():
 
 
 def test_loading_a_tiny_set(tmp_path):
-    import cv2
     (tmp_path / "valid").mkdir()
     cv2.imwrite(str(tmp_path / "valid" / "a.png"), np.full((48, 48), 9, np.uint8))
     (tmp_path / "labels.csv").write_text("file,split," + ",".join(ferplus.COLUMNS) + "\nvalid/a.png,valid,6,2,0,0,0,0,0,1,1,0\n")
@@ -170,14 +172,20 @@ def test_where_there_are_no_votes_the_teacher_speaks_alone(tmp_path):
 def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
     faces = ferplus.Faces(np.zeros((20, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(20) % 7], np.arange(20) % 7, [""] * 20)
     np.savez(tmp_path / "stills.npz", images=np.full((4, 64, 64), 255, np.uint8), targets=np.eye(7, dtype=np.float32)[:4])
-    np.savez(tmp_path / "faces.npz", images=np.full((4, 64, 64), 128, np.uint8))
+    (tmp_path / "crop.json").write_text(json.dumps({"template": [[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]]}))
+    marks = [[30, 30], [70, 30], [50, 50], [35, 70], [65, 70]]
+    photo = {"file": "a.png", "source": "s", "split": "train", "width": 120, "height": 100,
+             "faces": [{"box": [10, 10, 80, h], "score": 0.9, "landmarks": marks, "ignore": False} for h in (80, 30)]}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(photo) + "\n")
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((100, 120, 3), 128, np.uint8))
+    assert align.strangers(tmp_path, tmp_path, 64).shape == (1, 64, 64)
     args = encoder.arguments(["--work", str(tmp_path), "--batch", "400", "--stills", str(tmp_path / "stills.npz"), "--still-share", "0.2",
-                              "--faces", str(tmp_path / "faces.npz"), "--face-share", "0.3", "--teacher", "t.pt", "--strength", "0"])
+                              "--faces", str(tmp_path), "--face-share", "0.3", "--teacher", "t.pt", "--strength", "0"])
     x, target = encoder.Batches(args, faces, torch.device("cpu"))(0, 64)
     assert x.shape == (400, 1, 64, 64) and target.shape == (400, 7)
     assert abs(float((target.sum(1) == 0).float().mean()) - 0.3) < 0.08
     with pytest.raises(SystemExit):
-        encoder.arguments(["--faces", "faces.npz"])
+        encoder.arguments(["--faces", "photographs"])
 
 
 def test_checkpoint_is_whole_or_absent(tmp_path):
