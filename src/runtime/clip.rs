@@ -96,11 +96,13 @@ impl ExpressionNetwork for ClipNetwork {
     }
 
     fn answer(&self, clips: &[Clip<'_>]) -> Result<Vec<ClipAnswer>, Error> {
-        let answer = |clip| {
-            let logits = self.network.run(&[self.input(clip)?.view()])?.remove(0);
-            Ok(ClipAnswer { fused: logits.iter().copied().collect(), long: None, short: None })
+        let set = |clip| Ok(vec![self.input(clip)?]);
+        let sets = clips.iter().map(set).collect::<Result<Vec<_>, Error>>()?;
+        let answer = |mut outputs: Vec<ArrayD<f32>>| {
+            let fused = outputs.remove(0).iter().copied().collect();
+            ClipAnswer { fused, long: None, short: None }
         };
-        clips.iter().map(answer).collect()
+        Ok(self.network.run_all(sets)?.into_iter().map(answer).collect())
     }
 }
 

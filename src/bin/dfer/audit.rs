@@ -73,8 +73,9 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
 
 fn table(audit: &Audit<'_>) -> String {
     let mut lines = vec![format!(
-        "{} samples; clips agree from {:.4} on",
+        "{} samples{}; clips agree from {:.4} on",
         audit.findings.len(),
+        audit.looked.doubtful(),
         audit.threshold
     )];
     lines.push(format!(
@@ -108,7 +109,7 @@ fn table(audit: &Audit<'_>) -> String {
 
 fn rows(audit: &Audit<'_>) -> String {
     let mut text = String::from(
-        "sample,label,verdict,suspicion,suggested,probability,label-probability,agreement,key-times\n",
+        "sample,label,verdict,suspicion,suggested,probability,label-probability,agreement,key-times,doubtful\n",
     );
     for finding in &audit.findings {
         let row = finding.row;
@@ -125,6 +126,7 @@ fn rows(audit: &Audit<'_>) -> String {
             number(answer.map(|a| a.probabilities[row.truth])),
             number(answer.and_then(|a| a.agreement)),
             times.join(" "),
+            row.seen.doubtful.to_string(),
         ];
         text += &cells.join(",");
         text.push('\n');

@@ -171,8 +171,9 @@ fn table(items: &[Item], before: Fitted, after: Fitted, wish: Wish, looked: &Loo
         )
     };
     let mut text = format!(
-        "{} samples, {} unreadable; {}\n",
+        "{} samples{}, {} unreadable; {}\n",
         looked.readable.len(),
+        looked.doubtful(),
         looked.errors.len(),
         match wish {
             Wish::Coverage(share) => format!("wished: {} answered", percent(share)),

@@ -271,6 +271,15 @@ impl Looked {
         }
     }
 
+    /// How many samples were answered on a face that the detector alone would not have taken for
+    /// one; nothing when there are none.
+    pub fn doubtful(&self) -> String {
+        match self.readable.iter().filter(|row| row.seen.doubtful).count() {
+            0 => String::new(),
+            n => format!(" ({n} of them on a doubtful face)"),
+        }
+    }
+
     /// Samples a second, if any were looked at now.
     pub fn per_second(&self) -> Option<f64> {
         self.pace.map(|(samples, seconds)| samples as f64 / seconds.max(1e-9))

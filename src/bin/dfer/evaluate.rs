@@ -135,13 +135,10 @@ pub fn percent(share: f64) -> String {
 
 fn table(m: &Metrics, folds: &[Fold], looked: &Looked) -> String {
     let rate = looked.per_second().map_or(String::new(), |rate| format!(", {rate:.1} a second"));
-    let doubtful = match looked.readable.iter().filter(|row| row.seen.doubtful).count() {
-        0 => String::new(),
-        n => format!(" ({n} of them on a doubtful face)"),
-    };
     let (samples, answered, errors) = (m.samples, m.answered, looked.errors.len());
     let mut lines = vec![format!(
-        "{samples} samples, {answered} answered{doubtful}, {errors} unreadable{rate}"
+        "{samples} samples, {answered} answered{}, {errors} unreadable{rate}",
+        looked.doubtful()
     )];
     let between = |[low, high]: [f64; 2]| format!("({} to {})", percent(low), percent(high));
     lines.push(format!("WAR {} {}", percent(m.war), between(m.war_interval)));
