@@ -135,6 +135,8 @@ def export(args, log) -> None:
         expected = {"logits": logits.numpy(), "long": long.numpy(), "short": short.numpy(), "moments": moments.numpy()}
         worst = max(worst, shipping.check(path, inputs, expected))
     shipping.write_reference(args.models / "reference" / "head.json", inputs, expected)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in head.state_dict().items()}
+    common.save_checkpoint(args.models / "training" / "checkpoints" / "head.pt", state | {"head": half})
     text = toml.read_text()
     for table, key, value in (
         *(("calibration", name.replace("_", "-"), f"{value:.3f}") for name, value in state["calibration"].items()),
