@@ -4,10 +4,10 @@
 //! how many 720p30 streams it holds. `scripts/gpu-check` runs it.
 //!
 //! `DFER_PROVIDER` names the execution provider (default `auto`; `cpu` tries the harness itself),
-//! `DFER_FRAMES` a file of NV12 frames of 1280x720 in place of the bundled clip. `DFER_QUICK` leaves
-//! out what takes long, to see what a second start costs.
+//! `DFER_MEDIA` the folder of `demo.mp4` away from the checkout. `DFER_QUICK` leaves out what takes
+//! long, to see what a second start costs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,11 +73,8 @@ fn main() {
 
 /// NV12 frames of [`SIZE`].
 fn frames() -> Result<Vec<Vec<u8>>, String> {
-    if let Some(path) = std::env::var_os("DFER_FRAMES") {
-        let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        return Ok(bytes.chunks_exact(FRAME).map(<[u8]>::to_vec).collect());
-    }
-    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("media/demo.mp4");
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("media");
+    let clip = std::env::var_os("DFER_MEDIA").map_or_else(ours, PathBuf::from).join("demo.mp4");
     let description = format!(
         "filesrc location={} ! decodebin ! videoconvert ! videoscale ! \
          video/x-raw,format=NV12,width={},height={},pixel-aspect-ratio=1/1 ! \

@@ -191,9 +191,7 @@ impl Records {
             return Ok(Self::Folder(path.clone()));
         }
         let output = Output::new(path)?;
-        let file = File::create(output.part())
-            .map_err(|e| format!("{}: cannot be written: {e}", shown::path(path)))?;
-        Ok(Self::Joined(file, output))
+        Ok(Self::Joined(output.create()?, output))
     }
 }
 
@@ -345,7 +343,7 @@ impl Copy {
             }
             Records::Folder(folder) => {
                 let whole = Output::new(&in_folder(folder, input, RECORDS))?;
-                let file = File::create(whole.part()).map_err(|e| e.to_string())?;
+                let file = whole.create()?;
                 let partial = in_folder(folder, input, PARTIAL);
                 (Box::new(file), Some(Target { whole, partial }))
             }

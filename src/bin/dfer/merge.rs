@@ -118,7 +118,7 @@ fn joined(files: &[PathBuf], output: Output) -> Result<bool, String> {
 
 fn appended(files: &[PathBuf], output: Output) -> Result<bool, String> {
     let told = |e| format!("the joined file cannot be written: {e}");
-    let mut target = BufWriter::new(File::create(output.part()).map_err(told)?);
+    let mut target = BufWriter::new(output.create()?);
     for file in files {
         let name = shown::path(file);
         let source = File::open(file).map_err(|e| format!("{name}: cannot be read: {e}"))?;

@@ -3,7 +3,8 @@
 //! Files that are there wholly or not at all.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::shown;
@@ -13,8 +14,8 @@ use crate::shown;
 /// must not be replaced by one.
 pub struct Output {
     path: PathBuf,
-    part: PathBuf,
-    kept: bool,
+    /// `None` when it is done, and for what is written as it is.
+    part: Option<PathBuf>,
 }
 
 impl Output {
@@ -27,7 +28,7 @@ impl Output {
             return Err(format!("{}: is a folder, a file is to be written", shown::path(path)));
         }
         if is_special(path) {
-            return Ok(Self { path: path.to_owned(), part: path.to_owned(), kept: true });
+            return Ok(Self { path: path.to_owned(), part: None });
         }
         // Through a symbolic link: the file that it names is replaced, not the link.
         let path = &match path.is_symlink() {
@@ -42,17 +43,27 @@ impl Output {
         let mut part = OsString::from(".");
         part.push(path.file_name().unwrap_or(name));
         part.push(format!(".{}.part", std::process::id()));
-        Ok(Self { path: path.to_owned(), part: folder.join(part), kept: false })
+        Ok(Self { path: path.to_owned(), part: Some(folder.join(part)) })
     }
 
     /// Where to write.
     pub fn part(&self) -> &Path {
-        &self.part
+        self.part.as_ref().unwrap_or(&self.path)
+    }
+
+    /// Opens it for writing. What is written as it is keeps what others have written there.
+    pub fn create(&self) -> Result<File, String> {
+        let file = match &self.part {
+            Some(part) => File::create(part),
+            None => File::options().append(true).open(&self.path),
+        };
+        file.map_err(|e| format!("{}: cannot be written: {e}", shown::path(&self.path)))
     }
 
     /// Writes all of it and gives it its name.
     pub fn fill(self, content: impl AsRef<[u8]>) -> Result<(), String> {
-        fs::write(&self.part, content)
+        self.create()?
+            .write_all(content.as_ref())
             .map_err(|e| format!("{}: cannot be written: {e}", shown::path(&self.path)))?;
         self.finish()
     }
@@ -65,30 +76,30 @@ impl Output {
 
     /// Gives the file another name in the same folder.
     pub fn finish_as(mut self, path: &Path) -> Result<(), String> {
-        if self.part == self.path {
-            return Ok(());
-        }
         let told = |e| format!("{}: cannot be written: {e}", shown::path(path));
-        fs::rename(&self.part, path).map_err(told)?;
-        self.kept = true;
+        if let Some(part) = &self.part {
+            fs::rename(part, path).map_err(told)?;
+            self.part = None;
+        }
         Ok(())
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if !self.kept {
+        if let Some(part) = &self.part {
             // There may be none.
-            let _ = fs::remove_file(&self.part);
+            let _ = fs::remove_file(part);
         }
     }
 }
 
-/// Whether there is something that is no ordinary file. `/dev/stdout` counts, whatever it leads to:
-/// others hold it open.
+/// Whether there is something that is no ordinary file. A name of something that is open (standard
+/// output, say) counts, whatever it leads to: others go on writing there.
 fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| !found.is_file())
-        || path.starts_with("/dev") && path.exists()
+    let open = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    open.iter().any(|open| path.starts_with(open))
+        || fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 /// `FOLDER/NAME OF INPUT` with an ending more.
@@ -100,6 +111,7 @@ pub fn in_folder(folder: &Path, input: &Path, ending: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{FileTypeExt, symlink};
 
     use super::*;
@@ -131,5 +143,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert!(link.is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_others_have_written_to_an_open_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut log = File::options().create(true).append(true).open(&path).unwrap();
+        log.write_all(b"first ").unwrap();
+        let name = format!("/proc/self/fd/{}", log.as_raw_fd());
+        Output::new(Path::new(&name)).unwrap().fill("ours").unwrap();
+        log.write_all(b" last").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first ours last");
     }
 }

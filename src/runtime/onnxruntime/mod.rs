@@ -18,7 +18,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use ndarray::ArrayD;
@@ -281,17 +281,17 @@ impl Backend for OnnxRuntime {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let names =
             (owned(inputs.iter().map(|(name, _)| *name).collect()), owned(outputs.to_vec()));
-        let partly_cpu = AtomicBool::new(false);
+        let mut partly_cpu = false;
         let load = || {
             let ready = self.load_cached(onnx, options.clone(), names.clone(), cache.clone())?;
-            partly_cpu.fetch_or(ready.partly_cpu, Ordering::Relaxed);
+            partly_cpu |= ready.partly_cpu;
             Ok(ready)
         };
         let mut graph: Box<dyn Run + Send> = self.sized(inputs, most, load).map_err(|reason| {
             let provider = self.usable.provider;
             refused(format!("{provider} on {} cannot run it: {reason}", self.usable.device()))
         })?;
-        if partly_cpu.into_inner() {
+        if partly_cpu {
             self.kept.partly_cpu.fetch_add(1, Ordering::Relaxed);
         }
         if most > 1 && !keeps_rows_apart(&mut *graph, inputs, self.settings.precision) {

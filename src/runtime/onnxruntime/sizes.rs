@@ -2,9 +2,9 @@
 
 //! One graph at few sizes of batch.
 //!
-//! CUDA's provider plans every convolution anew when the size of the batch is not that of the run
-//! before; with streams that come and go it would plan more than it computes. So a graph is loaded
-//! once for each of a few sizes, and what does not fill one is padded.
+//! CUDA's provider prepares every convolution anew when the size of the batch is not that of the run
+//! before, and with several streams the size changes all the time. So a graph is loaded once for
+//! each of a few sizes, and what does not fill one is padded.
 
 use ndarray::{ArrayD, Axis, Slice};
 
