@@ -10,6 +10,7 @@ import sys
 
 STAGES = {
     "detector": ("detector", "train the face detector on facedet"),
+    "align": ("align", "align FER+ by the detector's landmarks and place the live crop"),
     "render": ("synth", "render SynDFER: clips and stills of moving heads"),
     "encoder": ("encoder", "train the frame encoder on FER+ and rendered stills"),
     "head": ("head", "train the temporal head on cached embeddings"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Aligns FER+: our detector finds the landmarks, their mean becomes the template of the live crop.
+"""Stage `align`: our detector finds the landmarks of FER+, their mean becomes the template of the live crop.
 
 FER+ pictures are tight crops, so each is set into a wider canvas first, as it is and mirrored; the answers of all views
 in which a face was found are averaged.
@@ -17,6 +17,8 @@ from .detector_measure import detect
 from .nets import Detector
 
 SIDE = 96
+SIZE = 64
+"""Side of the aligned pictures."""
 # Width of the picture inside the canvas of 96: the face comes to 40 to 60 pixels, what tracking windows hold.
 WIDTHS = (56,)
 
@@ -97,11 +99,16 @@ def strangers(root: Path, work: Path, size: int, least: int = 36) -> np.ndarray:
     return np.stack(out) if out else np.zeros((0, size, size), np.uint8)
 
 
-def run(detector: Path, root: Path, work: Path, size: int, device, log: common.Log) -> None:
-    """Writes aligned-SPLIT.npz (images [N, size, size], found [N], landmarks, boxes) and crop.json to `work`."""
-    state = common.load_checkpoint(common.need(detector, "the detector's checkpoint"))
+def main(argv: list[str]) -> None:
+    """Writes aligned-SPLIT.npz (images [N, SIZE, SIZE], found [N], landmarks, boxes) and crop.json to the scratch folder."""
+    p = common.parser("align", __doc__)
+    p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
+    p.add_argument("--detector", type=Path, help="detector checkpoint (default: WORK/detector.pt)")
+    args = p.parse_args(argv)
+    device = common.setup(args)
+    log, root, work = common.Log(args.work / "align.log"), args.ferplus or args.data / "ferplus", args.work
     network = Detector().to(device, memory_format=torch.channels_last)
-    network.load_state_dict(state["average"])
+    common.load_weights(args.detector or work / "detector.pt", network)
     for split in ("train", "valid", "test"):
         if (work / f"aligned-{split}.npz").exists():
             continue
@@ -117,7 +124,7 @@ def run(detector: Path, root: Path, work: Path, size: int, device, log: common.L
             place = box_in_crop(marks[found], boxes[found], shape)
             (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
         whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
-        images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, size) if ok else crop.draw(i, whole, size)
+        images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, SIZE) if ok else crop.draw(i, whole, SIZE)
                            for i, m, ok in zip(faces.images, marks, found)])
         np.savez(work / f"part-{split}.npz", images=images, found=found, landmarks=marks, boxes=boxes, scores=scores)
         (work / f"part-{split}.npz").replace(work / f"aligned-{split}.npz")

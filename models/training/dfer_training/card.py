@@ -30,10 +30,12 @@ def made_by(section: dict) -> str:
 def detector_curve(m: dict) -> str:
     d = m["detector"]
     searched = {r["score"]: r for r in d["search"]}
+    without = {r["score"]: r for r in d["reviewed"]["search"]}
     bold = lambda score: f"**{score:.2f}**" if score == d["score_threshold"] else f"{score:.2f}"
-    rows = [[bold(r["score"]), percent(r["recall"]), f"{r['false_per_image']:.3f}", percent(two["recall"]), f"{two['false_per_image']:.3f}"]
-            for r in d["curve"] if (two := searched.get(r["score"]))]
-    return table(["score at least", "one look: recall, %", "false alarms a photograph", "two looks: recall, %", "false alarms a photograph"],
+    pair = lambda r: [percent(r["recall"]), f"{r['false_per_image']:.3f}"]
+    rows = [[bold(r["score"]), *pair(r), *pair(two), *pair(without[r["score"]])] for r in d["curve"] if (two := searched.get(r["score"]))]
+    alarms = "false alarms a photograph"
+    return table(["score at least", "one look: recall, %", alarms, "two looks: recall, %", alarms, "two looks, labels reviewed: recall, %", alarms],
                  rows) + made_by(d)
 
 
@@ -60,6 +62,17 @@ def encoder_scores(m: dict) -> str:
     note = (f"\n\nECE at temperature {e['temperature']:.3f}, fitted on valid, aligned. ONNX Runtime, one thread, fastest of 100: {e['onnxruntime_ms']} ms a face."
             f" Faces found in {percent(e['found']['test'])} % of test; the others are measured as they are.")
     return table(["FER+", "pictures", "WAR", "UAR", *CLASSES, "ECE"], rows) + note + made_by(e)
+
+
+TAGGERS = {"all": "all", "majority": "single votes aside, one expression has more than half of the votes",
+           "over half of all votes": "one expression has more than half of all votes", "at most half of all votes": "none has",
+           "other taggers": "all; the answers are those of other taggers, drawn from the same votes"}
+
+
+def encoder_taggers(m: dict) -> str:
+    rows = [[split, TAGGERS[r["what"]], r["count"], percent(r["war"]), percent(r["uar"])]
+            for split, part in m["encoder"]["taggers"].items() for r in part]
+    return table(["FER+, aligned", "pictures of which", "pictures", "WAR", "UAR"], rows) + made_by(m["encoder"])
 
 
 def encoder_confusion(m: dict) -> str:
@@ -92,7 +105,7 @@ def footage(m: dict) -> str:
 
 
 TABLES = {"detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
-          "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
+          "encoder-taggers": encoder_taggers, "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
           "encoder-robustness": encoder_robustness, "footage": footage} | card_head.TABLES
 
 

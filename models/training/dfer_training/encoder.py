@@ -62,7 +62,7 @@ def predict(network, images: np.ndarray, device, size: int = SIZE, change=None, 
 
 
 def load_aligned(work: Path, split: str, count: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Aligned pictures [N, S, S] uint8 and the mask [N] of faces found, as `align.run` wrote them."""
+    """Aligned pictures [N, S, S] uint8 and the mask [N] of faces found, as stage `align` wrote them."""
     path = work / f"aligned-{split}.npz"
     if not path.exists():
         return None
@@ -75,7 +75,8 @@ def load_aligned(work: Path, split: str, count: int) -> tuple[np.ndarray, np.nda
 
 class Batches:
     """Augmented training batches on `device`: FER+ as it is, FER+ aligned, rendered stills and faces without labels, in
-    the shares asked for. A face without a label has a target of zeros."""
+    the shares asked for. What a target lacks to a sum of 1 is left to the teachers: their share of FER+'s, nothing of the
+    rendered stills', whose truth is known, and all of a face without a label."""
 
     # Some of the augmentation is drawn once a call.
     CALL = 512
@@ -83,7 +84,8 @@ class Batches:
     def __init__(self, args, train: ferplus.Faces, device):
         self.args, self.device = args, device
         self.plain = torch.from_numpy(train.images).to(device)
-        self.target = soften(torch.from_numpy(train.votes), torch.from_numpy(train.labels)).to(device)
+        left = args.teacher_share if args.teacher else 0.0
+        self.target = (1 - left) * soften(torch.from_numpy(train.votes), torch.from_numpy(train.labels)).to(device)
         self.sampler = Sampler(train.labels, args.power, device)
         self.aligned = None
         if (aligned := load_aligned(args.work, "train", len(train.images))) is not None:
@@ -148,10 +150,9 @@ class Teachers:
         with common.autocast(self.device):
             return torch.stack([network(x)[1].float().softmax(1) for network in self.networks]).mean(0)
 
-    def teach(self, x: torch.Tensor, target: torch.Tensor, share: float) -> torch.Tensor:
-        """`target` with their word in it: `share` of it, and all where there are no votes."""
-        votes = (1 - share) * target
-        return votes + (1 - votes.sum(1, keepdim=True)) * self(x)
+    def teach(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """`target` [B, 7], filled up to a sum of 1 with their word."""
+        return target + (1 - target.sum(1, keepdim=True)) * self(x)
 
 
 def arguments(argv: list[str]):
@@ -160,7 +161,7 @@ def arguments(argv: list[str]):
     p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
     p.add_argument("--faces", type=Path, help="folder in facedet's layout whose faces teach without labels; they need --teacher")
     p.add_argument("--teacher", type=Path, nargs="+", default=[], help="checkpoints of larger encoders to learn from as well")
-    p.add_argument("--teacher-share", type=float, default=0.7, help="of the target, where there are votes")
+    p.add_argument("--teacher-share", type=float, default=0.7, help="of the target, where there are taggers' votes")
     p.add_argument("--widths", type=int, nargs=4, help="channels of the four stages (default: the shipped encoder's)")
     p.add_argument("--depths", type=int, nargs=4, help="blocks of the four stages (default: the shipped encoder's)")
     p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/encoder.pt (default: random)")
@@ -190,23 +191,20 @@ def main(argv: list[str]) -> None:
 
 
 def work(argv: list[str]) -> None:
-    """What every worker does; the first one also aligns, logs, measures and saves."""
+    """What every worker does; the first one also logs, measures and saves."""
     args = arguments(argv)
     device = common.setup(args)
     first = common.rank()[0] == 0
     log = common.Log(args.work / f"{args.name}.log") if first else lambda text: None
     root = args.ferplus or args.data / "ferplus"
     train, valid = ferplus.load(root, "train"), ferplus.load(root, "valid")
-    if (args.work / "detector.pt").exists() and first:
-        align.run(args.work / "detector.pt", root, args.work, SIZE, device, log)
-    elif first:
-        log("no detector.pt in the scratch folder: training on FER+ as it is, without aligned copies")
-    common.wait()
     shape = {key: tuple(value) for key in ("widths", "depths") if (value := getattr(args, key))}
     network = Encoder(**shape).to(device, memory_format=torch.channels_last)
     if args.start:
         common.load_weights(args.start, network)
     batches = Batches(args, train, device)
+    if batches.aligned is None:
+        log("no aligned copies of FER+ (stage align): training on the pictures as they are")
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
         f"stills and faces {[len(images) for images, _, _ in batches.extra]}; {len(args.teacher)} teachers; "
         f"{multiply_adds(network, (1, 1, SIZE, SIZE)):.1f} M multiply-adds")
@@ -234,7 +232,7 @@ def fit(args, network, shape: dict, batches: Batches, valid: ferplus.Faces, devi
         x, target = batches(step, size)
         x = prepare(x)
         if teachers:
-            target = teachers.teach(x, target, args.teacher_share)
+            target = teachers.teach(x, target)
         torch.manual_seed(args.seed * 11 + step * common.rank()[1] + common.rank()[0])
         with common.autocast(device):
             logits = network.train()(x)[1]

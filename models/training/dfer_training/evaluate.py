@@ -83,6 +83,10 @@ def detector_figures(args, log) -> dict:
     out = measure(network, val, device)
     out["score_threshold"] = network.threshold
     out["search"] = measure_search(network, val, device)
+    if args.review:
+        seen = facedet.reviewed(val, args.review)
+        out["reviewed"] = {"labels": sum(len(a.boxes) - len(b.boxes) for a, b in zip(val, seen)),
+                           "search": measure_search(network, seen, device)}
     out["windows_96"] = measure_windows(network, val, device)
     out["windows_64"] = measure_windows(network, val, device, side=64)
     frame, window = (np.zeros((1, 3, *s), np.float32) for s in ((192, 320), (96, 96)))
@@ -103,7 +107,7 @@ def scores(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict:
 def encoder_figures(args, log) -> dict:
     network, root = OnnxEncoder(args.models), args.ferplus or args.data / "ferplus"
     faces = {split: ferplus.load(root, split) for split in ("valid", "test")}
-    aligned = {split: np.load(common.need(args.work / f"aligned-{split}.npz", "aligned FER+ (stage encoder)")) for split in faces}
+    aligned = {split: np.load(common.need(args.work / f"aligned-{split}.npz", "aligned FER+ (stage align)")) for split in faces}
     views = {split: {"frame": f.images, "aligned": aligned[split]["images"]} for split, f in faces.items()}
     logits = {(s, v): network(images) for s, of in views.items() for v, images in of.items()}
     temperature = metrics.fit_temperature(logits["valid", "aligned"], faces["valid"].labels)
@@ -111,6 +115,7 @@ def encoder_figures(args, log) -> dict:
     for (split, view), values in logits.items():
         out.setdefault(split, {})[view] = scores(values, faces[split].labels, temperature)
         log(f"encoder {split} {view}: WAR {100 * out[split][view]['war']:.2f} UAR {100 * out[split][view]['uar']:.2f}")
+    out["taggers"] = {split: taggers(faces[split], logits[split, "aligned"].argmax(1)) for split in faces}
     # Every fourth picture is enough for thirteen disturbances, and a fifth of the time.
     out["robustness"] = disturbed(network, views["test"]["aligned"][::4], faces["test"].labels[::4], temperature)
     turned = robustness.yaw(aligned["test"]["landmarks"]).abs().numpy()
@@ -123,6 +128,19 @@ def encoder_figures(args, log) -> dict:
     face = np.zeros((1, 1, network.size, network.size), np.float32)
     out["onnxruntime_ms"] = milliseconds(lambda: network.session.run(None, {"face": face}))
     return out
+
+
+def taggers(faces: ferplus.Faces, guess: np.ndarray) -> list[dict]:
+    """Accuracy of the answers where the taggers were of one mind and where not, and what other taggers would score."""
+    most, share = ferplus.majority(faces.tally), faces.tally.max(1) / faces.tally.sum(1)
+    rows = []
+    for name, mine in (("all", share >= 0), ("majority", most), ("over half of all votes", share > 0.5),
+                       ("at most half of all votes", share <= 0.5)):
+        war, uar = metrics.war_uar(guess[mine], faces.labels[mine])
+        rows.append({"what": name, "count": int(mine.sum()), "war": war, "uar": uar})
+    again = [metrics.war_uar(labels, faces.labels) for labels in ferplus.asked_again(faces.tally, faces.labels)]
+    war, uar = np.mean(again, 0)
+    return rows + [{"what": "other taggers", "count": len(guess), "war": float(war), "uar": float(uar)}]
 
 
 def disturbed(network: OnnxEncoder, images: np.ndarray, labels: np.ndarray, temperature: float) -> list[dict]:
@@ -180,6 +198,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--only", default="detector,encoder,footage,head", help="sections to measure")
     p.add_argument("--labels", type=Path, help="folder of facedet's labels.jsonl (default: DATA/facedet)")
     p.add_argument("--images", type=Path, help="folder of its unzipped train and val (default: as --labels)")
+    p.add_argument("--review", type=Path, help="labels of facedet's val split in which a person saw no face; measured without them, too")
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
     p.add_argument("--media", type=Path, default=Path("media"), help="folder of the footage with known course")
     args = p.parse_args(argv)
@@ -194,4 +213,5 @@ def main(argv: list[str]) -> None:
             figures = sections[name](args, log)
         else:
             raise ValueError(f"there is no section '{name}': it is one of {', '.join([*sections, 'head'])}")
-        merge(args.models / "metrics.json", name, figures, f"python -m dfer_training evaluate --only {name}")
+        review = f" --review {args.review}" if args.review and name == "detector" else ""
+        merge(args.models / "metrics.json", name, figures, f"python -m dfer_training evaluate --only {name}{review}")

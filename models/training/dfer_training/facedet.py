@@ -5,8 +5,9 @@ A canvas is 320x192 (a whole frame) or 96x96 (the runtime's tracking window arou
 Its targets: boxes [n, 4] as x0, y0, x1, y1, landmarks [n, 5, 2], both in canvas pixels, and ignore boxes [m, 4].
 """
 
+import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -70,6 +71,30 @@ def load(root: Path, images: Path, split: str) -> list[Photo]:
                                 np.array([f["landmarks"] for f in faces], np.float32).reshape(-1, 5, 2),
                                 corners([f for f in row["faces"] if f["ignore"]])))
     return photos
+
+
+def reviewed(photos: list[Photo], review: Path) -> list[Photo]:
+    """`photos` with the labels that `review` lists as ignore boxes: who looked at them saw no face there.
+
+    A CSV of file, x, y, width, height (pixels) and what there is instead. Raises ValueError for a label that is not there.
+    """
+    listed: dict[str, list] = {}
+    with open(need(review, "the review of labels"), newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            x, y, w, h = (float(row[key]) for key in ("x", "y", "width", "height"))
+            listed.setdefault(row["file"], []).append([x, y, x + w, y + h])
+    out = []
+    for photo in photos:
+        boxes = np.array(listed.pop(photo.name, []), np.float32).reshape(-1, 1, 4)
+        same = np.abs(boxes - photo.boxes).max(2) < 0.2
+        if not same.any(1).all():
+            raise ValueError(f"{review} lists a face of {photo.name} that its labels have not")
+        none = same.any(0)
+        out.append(replace(photo, boxes=photo.boxes[~none], landmarks=photo.landmarks[~none],
+                           ignored=np.concatenate([photo.ignored, photo.boxes[none]])))
+    if listed:
+        raise ValueError(f"{review} lists {next(iter(listed))}, which is not among the photographs")
+    return out
 
 
 def similarity(scale: float, degrees: float, source: tuple, target: tuple) -> np.ndarray:

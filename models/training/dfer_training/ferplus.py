@@ -18,12 +18,14 @@ SIZE = 48
 
 @dataclass
 class Faces:
-    """images [N, 48, 48] uint8, votes [N, 7] (each row a distribution over `CLASSES`), labels [N], file names."""
+    """images [N, 48, 48] uint8, votes [N, 7] (each row a distribution over `CLASSES`), labels [N], file names, and
+    tally [N, 10]: the taggers' votes as they are in the file."""
 
     images: np.ndarray
     votes: np.ndarray
     labels: np.ndarray
     names: list[str]
+    tally: np.ndarray
 
 
 def protocol(votes: np.ndarray) -> np.ndarray:
@@ -35,6 +37,22 @@ def protocol(votes: np.ndarray) -> np.ndarray:
     order = [COLUMNS.index(c) for c in CLASSES]
     kept = np.isin(votes.argmax(1), order)
     return np.where(kept, votes[:, order].argmax(1), -1)
+
+
+def majority(tally: np.ndarray) -> np.ndarray:
+    """[N] bool: single votes aside, one column has more than half of the votes. Only these pictures are kept in the
+    "majority" mode of FER+'s authors (arXiv 1608.01041), by which published figures are often measured."""
+    counted = np.where(tally <= 1, 0, tally)
+    return counted.max(1) > 0.5 * counted.sum(1)
+
+
+def asked_again(tally: np.ndarray, labels: np.ndarray, rounds: int = 50, seed: int = 0) -> np.ndarray:
+    """Labels [rounds, N] that other taggers of the same mind might have given: the votes of every picture drawn anew from
+    its own votes. Where none falls on the seven classes the label stays as it was."""
+    rng = np.random.default_rng(seed)
+    order, share = [COLUMNS.index(c) for c in CLASSES], tally / tally.sum(1, keepdims=True)
+    drawn = np.stack([rng.multinomial(tally.sum(1).astype(int), share.astype(np.float64))[:, order] for _ in range(rounds)])
+    return np.where(drawn.sum(2) > 0, drawn.argmax(2), labels)
 
 
 def load(root: Path, split: str) -> Faces:
@@ -60,4 +78,4 @@ def load(root: Path, split: str) -> Faces:
             raise ValueError(f"{path}: a grey picture of {SIZE}x{SIZE} pixels is expected")
         images[i] = image
     seven = votes[keep][:, [COLUMNS.index(c) for c in CLASSES]]
-    return Faces(images, seven / seven.sum(1, keepdims=True), labels[keep], [names[k] for k in keep])
+    return Faces(images, seven / seven.sum(1, keepdims=True), labels[keep], [names[k] for k in keep], votes[keep])

@@ -213,3 +213,16 @@ def test_both_looks_decide_on_what_the_first_suggests():
     assert search.overlap(faces[0][0], np.array(box)) > 0.6
     seen = search.looks(detect, image, 0.2)
     assert len(seen) == 2 and len(search.decide(seen, 0.4)) == 2
+
+
+def test_a_reviewed_label_is_neither_face_nor_background(tmp_path):
+    photos = [photo([(10, 10, 50, 60), (90, 20, 130, 70)], ignored=[(0, 100, 10, 110)])]
+    listed = tmp_path / "review.csv"
+    listed.write_text("file,x,y,width,height,what\nx,90.0,20.0,40.0,50.0,lamp\n")
+    seen, = facedet.reviewed(photos, listed)
+    assert seen.boxes.tolist() == [[10, 10, 50, 60]] and len(seen.landmarks) == 1
+    assert seen.ignored.tolist() == [[0, 100, 10, 110], [90, 20, 130, 70]] and len(photos[0].boxes) == 2
+    for row, message in (("x,91.0,20.0,40.0,50.0,lamp", "has not|have not"), ("y,90.0,20.0,40.0,50.0,lamp", "not among")):
+        listed.write_text(f"file,x,y,width,height,what\n{row}\n")
+        with pytest.raises(ValueError, match=message):
+            facedet.reviewed(photos, listed)

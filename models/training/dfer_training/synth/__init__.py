@@ -13,7 +13,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--stills", type=int, default=12000, help="aligned crops for the encoder")
     p.add_argument("--frames", type=int, default=1500, help="whole pictures with boxes and landmarks")
     p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 700 people, 1 to 7")
-    p.add_argument("--crop", type=Path, help="crop.json of the encoder's stage: places the sequences' faces as live ones (default: a built-in template)")
+    p.add_argument("--crop", type=Path, help="crop.json of stage align: places faces as live ones (default: WORK/crop.json)")
     p.add_argument("--demo", type=Path, help="where the demo clip goes (default: media/demo.mp4 of this checkout)")
     args = p.parse_args(argv)
     if not 1 <= args.per_person <= 7:
@@ -28,13 +28,15 @@ def main(argv: list[str]) -> None:
     work = args.work / "synth"
     log = common.Log(args.work / "render.log")
     casting = Casting(mesh.load(work / "mesh.npz"))
+    if {"stills", "sequences"} & set(args.what):
+        place = crop.template(common.need(args.crop or args.work / "crop.json", "the template of the crop (stage align)"))
     if "stills" in args.what:
-        stills.crops(casting, work / "stills", args.stills, seed=args.seed, log=log)
+        stills.crops(casting, work / "stills", args.stills, place, seed=args.seed, log=log)
         stills.gather(work / "stills")
     if "frames" in args.what:
         stills.frames(casting, work / "frames", args.frames, seed=args.seed + 1, log=log)
     if "sequences" in args.what:
-        sequences.render(casting, work / "seq", args.per_person, seed=args.seed + 2, template=crop.template(args.crop), log=log)
+        sequences.render(casting, work / "seq", place, args.per_person, seed=args.seed + 2, log=log)
     if "demo" in args.what:
         demo.render(casting, args.demo or common.MODELS.parent / "media" / "demo.mp4")
         log("demo clip rendered")

@@ -5,14 +5,8 @@ import json
 
 import numpy as np
 
-TEMPLATE = np.array([[0.285, 0.39], [0.715, 0.39], [0.5, 0.61], [0.335, 0.80], [0.665, 0.80]])
-"""Where the five landmarks lie in the crop (unit square) unless the encoder's stage says otherwise."""
-
-
-def template(crop_json=None) -> np.ndarray:
-    """The [5, 2] template in the encoder stage's crop.json, or TEMPLATE."""
-    if crop_json is None:
-        return TEMPLATE
+def template(crop_json) -> np.ndarray:
+    """Where the five landmarks lie in the crop: [5, 2], unit square, as stage align wrote it."""
     with open(crop_json, encoding="utf-8") as file:
         return np.array(json.load(file)["template"], float)
 

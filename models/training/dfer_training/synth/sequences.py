@@ -93,15 +93,14 @@ def _path(rng, duration):
     return lambda t: (float(np.interp(t, times, places)), height + 0.03 * np.sin(3 * t))
 
 
-def render(casting: Casting, out: Path, per_person: int = 2, size: int = 64, seed: int = 3, template=None, log=print):
-    """`per_person` sequences of everybody into `out`/part-NNN.npz (35 people each); existing files are kept.
+def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 2, size: int = 64, seed: int = 3, log=print):
+    """`per_person` sequences of everybody, faces aligned on `template` [5, 2], into `out`/part-NNN.npz (35 people each); existing files are kept.
 
     Arrays: images [N, S, S] of all sequences end to end, lengths [n], weights [N, 7], occluded [N],
     angles [N, 3] (radians), labels [n], identity [n].
     """
     out.mkdir(parents=True, exist_ok=True)
     names, people = casting.mesh.action_names, len(casting.mesh.identities)
-    template = crop.TEMPLATE if template is None else template
     for part in range(people // 35):
         path = out / f"part-{part:03d}.npz"
         if path.exists():

@@ -57,13 +57,12 @@ def random_pose(rng, wide: float = 1.0):
     return yaw, np.clip(rng.normal(0, 0.14) * wide, -0.4, 0.4), rng.normal(0, 0.12)
 
 
-def crops(casting: Casting, out: Path, count: int, size: int = 64, seed: int = 1, template=None, log=print):
-    """About `count` aligned grey crops into `out`/part-NNN.npz, one file per 70 people; existing files are kept."""
+def crops(casting: Casting, out: Path, count: int, template: np.ndarray, size: int = 64, seed: int = 1, log=print):
+    """About `count` grey crops, aligned on `template` [5, 2], into `out`/part-NNN.npz, one file per 70 people; existing files are kept."""
     out.mkdir(parents=True, exist_ok=True)
     names = casting.mesh.action_names
     people = len(casting.mesh.identities)
     each = max(1, round(count / people))
-    template = crop.TEMPLATE if template is None else template
     for part in range(0, people, 70):
         path = out / f"part-{part // 70:03d}.npz"
         if path.exists():
