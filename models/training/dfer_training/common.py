@@ -4,8 +4,10 @@
 import argparse
 import contextlib
 import copy
+import multiprocessing
 import os
 import random
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -171,6 +173,8 @@ def spread(workers: int, run, argv: list[str], scratch: Path) -> None:
 
 
 def _worker(rank: int, workers: int, meeting: str, run, argv: list[str]) -> None:
+    # A parent that is killed cannot stop its workers. PyTorch then interrupts them, which jobs in the background ignore.
+    threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers, timeout=timedelta(hours=2))
     run(argv)
     distributed.destroy_process_group()
@@ -179,12 +183,6 @@ def _worker(rank: int, workers: int, meeting: str, run, argv: list[str]) -> None
 def rank() -> tuple[int, int]:
     """Which worker this is, and how many there are."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-
-
-def wait() -> None:
-    """Until every worker has come here."""
-    if distributed.is_initialized():
-        distributed.barrier()
 
 
 @torch.no_grad()
