@@ -211,9 +211,11 @@ fn streams(provider: &str, precision: Precision, frames: &[Vec<u8>]) {
     println!();
     let mut held = 0;
     for count in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-        let (encoded, wanted, dropped) = live(provider, precision, frames, count);
+        let Live { encoded, wanted, dropped, batch, times } =
+            live(provider, precision, frames, count);
         println!(
-            "{count} streams of 720p30: {encoded} of {wanted} faces encoded, {dropped} jobs dropped"
+            "{count} streams of 720p30: {encoded} of {wanted} faces encoded, {dropped} jobs \
+             dropped; {batch:.1} sets a run; {times}"
         );
         if dropped * 100 > encoded.max(1) || encoded * 100 < wanted * 95 {
             break;
@@ -224,9 +226,21 @@ fn streams(provider: &str, precision: Precision, frames: &[Vec<u8>]) {
     println!("holds {held} streams of 720p30 with a face each ({cores} cores)");
 }
 
-/// Faces encoded by all streams, those that a single stream in time would have had, and jobs
-/// dropped.
-fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) -> (u64, u64, u64) {
+/// What became of some live streams.
+struct Live {
+    /// Faces, by all streams.
+    encoded: u64,
+    /// Faces that streams in time would have had.
+    wanted: u64,
+    /// Jobs.
+    dropped: u64,
+    /// Sets of inputs in a run of a graph, in the mean.
+    batch: f64,
+    /// Median and 95th percentile of every stage in the stream where it took longest.
+    times: String,
+}
+
+fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) -> Live {
     let caps = gst_video::VideoInfo::builder(gst_video::VideoFormat::Nv12, 1280, 720)
         .fps(gst::Fraction::new(30, 1))
         .build()
@@ -273,21 +287,43 @@ fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) 
         std::thread::sleep(START);
         so_far(&pipelines)
     });
-    let (encoded, dropped) = so_far(&pipelines);
+    let after = so_far(&pipelines);
+    let since = |i: usize| after[i] - before[i];
+    let times = slowest(&pipelines);
     for pipeline in &pipelines {
         pipeline.set_state(gst::State::Null).expect("it stops");
     }
     let wanted = count as u64 * (LIVE - START).as_secs() * 15;
-    (encoded - before.0, wanted, dropped - before.1)
+    // The streams share their graphs: each counts the runs of all.
+    let batch = since(3) as f64 / since(2).max(1) as f64;
+    Live { encoded: since(0), wanted, dropped: since(1), batch, times }
 }
 
-/// Faces encoded and jobs dropped by all streams together.
-fn so_far(pipelines: &[gst::Pipeline]) -> (u64, u64) {
-    let stats = pipelines.iter().map(|pipeline| {
-        let filter = pipeline.by_name("filter").expect("named so");
-        let stats = filter.property::<gst::Structure>("stats");
-        let of = |name| stats.get::<u64>(name).unwrap_or(0);
-        (of("encoded"), of("dropped"))
+fn stats(pipeline: &gst::Pipeline) -> gst::Structure {
+    pipeline.by_name("filter").expect("named so").property("stats")
+}
+
+/// Faces encoded, jobs dropped, runs of graphs and sets in them, over all streams.
+fn so_far(pipelines: &[gst::Pipeline]) -> [u64; 4] {
+    let each = pipelines.iter().map(|pipeline| {
+        let stats = stats(pipeline);
+        ["encoded", "dropped", "batches", "batched"].map(|name| stats.get(name).unwrap_or(0))
     });
-    stats.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    each.fold([0; 4], |sum, one| std::array::from_fn(|i| sum[i] + one[i]))
+}
+
+/// `stage median/95th percentile` in milliseconds, each of the stream where it is longest.
+fn slowest(pipelines: &[gst::Pipeline]) -> String {
+    let stats: Vec<_> = pipelines.iter().map(stats).collect();
+    let of = |name: &str| {
+        let longest = stats.iter().filter_map(|s| s.get::<u64>(name).ok()).max();
+        longest.unwrap_or(0) as f64 / 1e6
+    };
+    let stages = ["detect", "refine", "encode", "decide"];
+    let known = stages.iter().filter(|stage| of(&format!("{stage}-p95")) > 0.0);
+    let texts = known.map(|stage| {
+        let (p50, p95) = (of(&format!("{stage}-p50")), of(&format!("{stage}-p95")));
+        format!("{stage} {p50:.1}/{p95:.1} ms")
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }

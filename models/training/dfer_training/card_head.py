@@ -30,7 +30,9 @@ def scores(m: dict) -> str:
         if key in h:
             s = h[key]
             rows.append([name, s["count"], percent(s["war"]), percent(s["uar"]), *[percent(s["recall"][c], 0) for c in CLASSES], f"{s['ece']:.3f}", f"{s['agreement']:.3f}"])
-    note = f"\n\nTemperature {h['temperature']:.3f}, for agreement {h['agreement-temperature']:.3f}; min-agreement {h['min-agreement']:.3f}, min-confidence {h['min-confidence']:.3f}; all chosen on valid."
+    note = f"\n\nTemperature {h['temperature']:.3f}, for agreement {h['agreement-temperature']:.3f}; min-agreement {h['min-agreement']:.3f}, min-confidence {h['min-confidence']:.3f}; all chosen on FER+ valid."
+    if own := h.get("syndfer-test", {}).get("own-ece"):
+        note += f" At a temperature of its own, fitted on its valid people, SynDFER test has an ECE of {own:.3f}."
     return table(["set", "windows", "WAR", "UAR", *CLASSES, "ECE", "mean agreement"], rows) + note + made_by(h)
 
 

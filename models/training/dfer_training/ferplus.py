@@ -50,8 +50,8 @@ def asked_again(tally: np.ndarray, labels: np.ndarray, rounds: int = 50, seed: i
     """Labels [rounds, N] that other taggers of the same mind might have given: the votes of every picture drawn anew from
     its own votes. Where none falls on the seven classes the label stays as it was."""
     rng = np.random.default_rng(seed)
-    order, share = [COLUMNS.index(c) for c in CLASSES], tally / tally.sum(1, keepdims=True)
-    drawn = np.stack([rng.multinomial(tally.sum(1).astype(int), share.astype(np.float64))[:, order] for _ in range(rounds)])
+    order, votes = [COLUMNS.index(c) for c in CLASSES], tally.astype(np.float64)
+    drawn = np.stack([rng.multinomial(votes.sum(1).astype(int), votes / votes.sum(1, keepdims=True))[:, order] for _ in range(rounds)])
     return np.where(drawn.sum(2) > 0, drawn.argmax(2), labels)
 
 

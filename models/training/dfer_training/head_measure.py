@@ -140,18 +140,18 @@ def tenths(agree: np.ndarray, right: np.ndarray) -> list[dict]:
 
 def gates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """(min-agreement, min-confidence): the lowest of each, in steps of 0.025, from which on answers within 0.05 are right at
-    least three times out of five."""
+    least two times out of three."""
     mean, agree = calibration.mean(logits), calibration.agreement(logits)
     right = mean.argmax(1) == labels
 
     def lowest(values: np.ndarray, low: float, high: float) -> float:
         for least in np.arange(low, high, 0.025):
             near = (values >= least) & (values < least + 0.05)
-            if near.sum() >= 20 and right[near].mean() >= 0.6:
+            if near.sum() >= 20 and right[near].mean() >= 2 / 3:
                 return round(float(least), 3)
         return high
 
-    return lowest(agree, 0.3, 0.8), lowest(mean.max(1), 0.3, 0.6)
+    return lowest(agree, 0.3, 0.8), lowest(mean.max(1), 0.3, 0.8)
 
 
 def figures(head, real: dict, sequences, calibration: Calibration) -> dict:
