@@ -17,7 +17,7 @@ from . import CLASSES, align, augment, common, ferplus, metrics
 from .nets import Encoder, multiply_adds
 
 MEAN, STD = 0.507, 0.255
-SIZE = 64
+SIZE = align.SIZE
 SAVE_EVERY = 100
 
 
