@@ -30,13 +30,14 @@ def made_by(section: dict) -> str:
 def detector_curve(m: dict) -> str:
     d = m["detector"]
     searched = {r["score"]: r for r in d["search"]}
-    without = {r["score"]: r for r in d["reviewed"]["search"]}
+    reviewed = {r["score"]: r for r in d.get("reviewed", [])}
     bold = lambda score: f"**{score:.2f}**" if score == d["score_threshold"] else f"{score:.2f}"
     pair = lambda r: [percent(r["recall"]), f"{r['false_per_image']:.3f}"]
-    rows = [[bold(r["score"]), *pair(r), *pair(two), *pair(without[r["score"]])] for r in d["curve"] if (two := searched.get(r["score"]))]
+    third = lambda score: pair(reviewed[score]) if reviewed else []
+    rows = [[bold(r["score"]), *pair(r), *pair(two), *third(r["score"])] for r in d["curve"] if (two := searched.get(r["score"]))]
     alarms = "false alarms a photograph"
-    return table(["score at least", "one look: recall, %", alarms, "two looks: recall, %", alarms, "two looks, labels reviewed: recall, %", alarms],
-                 rows) + made_by(d)
+    head = ["score at least", "one look: recall, %", alarms, "two looks: recall, %", alarms]
+    return table(head + (["two looks, labels reviewed: recall, %", alarms] if reviewed else []), rows) + made_by(d)
 
 
 def detector_rest(m: dict) -> str:

@@ -98,10 +98,14 @@ def measure(network, photos: list, device, width: int = 320, height: int = 192, 
     return curve(photos, found, least)
 
 
-def measure_search(network, photos: list, device, least: float = 0.05, thresholds: tuple = SEARCHED) -> list[dict]:
-    """The plugin's search in two looks at every threshold: recall and false alarms."""
+def both_looks(network, photos: list, device, thresholds: tuple = SEARCHED) -> list:
+    """What the plugin's search in two looks sees in every photograph, for `search_curve`."""
     one = lambda image, low: detect(network, image[None], device, low)[0]
-    seen = [search.looks(one, p.levels[0], search.SUGGEST * min(thresholds)) for p in photos]
+    return [search.looks(one, p.levels[0], search.SUGGEST * min(thresholds)) for p in photos]
+
+
+def search_curve(seen: list, photos: list, least: float = 0.05, thresholds: tuple = SEARCHED) -> list[dict]:
+    """Recall and false alarms of the search at every threshold, by the labels of `photos`."""
     rows = []
     for threshold in thresholds:
         faces = [search.decide(s, threshold) for s in seen]

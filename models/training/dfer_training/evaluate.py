@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from . import CLASSES, common, facedet, ferplus, footage, metrics, robustness
-from .detector_measure import measure, measure_search, measure_windows
+from .detector_measure import both_looks, measure, measure_windows, search_curve
 from .export import session
 
 # What a viewer says: class, from, to (seconds). From the footage's own description.
@@ -82,11 +82,10 @@ def detector_figures(args, log) -> dict:
     device = torch.device("cpu")
     out = measure(network, val, device)
     out["score_threshold"] = network.threshold
-    out["search"] = measure_search(network, val, device)
+    seen = both_looks(network, val, device)
+    out["search"] = search_curve(seen, val)
     if args.review:
-        seen = facedet.reviewed(val, args.review)
-        out["reviewed"] = {"labels": sum(len(a.boxes) - len(b.boxes) for a, b in zip(val, seen)),
-                           "search": measure_search(network, seen, device)}
+        out["reviewed"] = search_curve(seen, facedet.reviewed(val, args.review))
     out["windows_96"] = measure_windows(network, val, device)
     out["windows_64"] = measure_windows(network, val, device, side=64)
     frame, window = (np.zeros((1, 3, *s), np.float32) for s in ((192, 320), (96, 96)))

@@ -23,3 +23,10 @@ def test_missing_figures_and_unknown_blocks_are_named():
         card.fill(TEXT, {}, {"one": lambda m: m["y"]})
     with pytest.raises(ValueError, match="'one'"):
         card.fill(TEXT, {}, {})
+
+
+def test_the_reviewed_labels_have_columns_when_they_were_measured():
+    row = {"score": 0.5, "recall": 0.9, "false_per_image": 0.01}
+    detector = {"command": "c", "score_threshold": 0.5, "curve": [row], "search": [row]}
+    assert "reviewed" not in card.detector_curve({"detector": detector})
+    assert "| 95.0 | 0.010 |" in card.detector_curve({"detector": detector | {"reviewed": [row | {"recall": 0.95}]}})
