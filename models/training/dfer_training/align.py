@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Stage `align`: our detector finds the landmarks of FER+, their mean becomes the template of the live crop.
+"""Stage `align`: our detector finds the landmarks of FER+, their mean becomes the template that FER+ is aligned on.
 
 FER+ pictures are tight crops, so each is set into a wider canvas first, as it is and mirrored; the answers of all views
-in which a face was found are averaged.
+in which a face was found are averaged. Whoever else places faces, by landmarks that were come by in another way, gets a
+template of its own (`counterpart`), so that all faces come to lie alike.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from . import common, crop, facedet, ferplus
+from . import common, crop, facedet, ferplus, search
 from .detector_measure import detect
 from .nets import Detector
 
@@ -21,6 +23,8 @@ SIZE = 64
 """Side of the aligned pictures."""
 # Width of the picture inside the canvas of 96: the face comes to 40 to 60 pixels, what tracking windows hold.
 WIDTHS = (56,)
+SURE = 0.6
+"""Score of a face whose landmarks may shape a template."""
 
 
 def canvas(image: np.ndarray, width: int) -> np.ndarray:
@@ -61,12 +65,16 @@ def find(network, images: np.ndarray, device, least: float = 0.3) -> tuple[np.nd
     return marks / safe[:, None, None], boxes / safe[:, None], best
 
 
-def template(marks: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The mean landmarks [5, 2], made symmetric, of surely found, frontal faces."""
+def frontal(marks: np.ndarray) -> np.ndarray:
+    """Which of the faces with landmarks [N, 5, 2] have the nose between the eyes: [N]."""
     eyes = marks[:, 1, 0] - marks[:, 0, 0]
     middle = (marks[:, 0, 0] + marks[:, 1, 0]) / 2
-    frontal = np.abs(marks[:, 2, 0] - middle) < 0.2 * np.maximum(eyes, 1e-6)
-    mean = marks[(scores >= 0.6) & frontal].mean(0)
+    return np.abs(marks[:, 2, 0] - middle) < 0.2 * np.maximum(eyes, 1e-6)
+
+
+def template(marks: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The mean landmarks [5, 2], made symmetric, of surely found, frontal faces."""
+    mean = marks[(scores >= SURE) & frontal(marks)].mean(0)
     return (mean + (np.array([1, 0]) + mean * np.array([-1, 1]))[facedet.MIRRORED]) / 2
 
 
@@ -76,6 +84,44 @@ def box_in_crop(marks: np.ndarray, boxes: np.ndarray, shape: np.ndarray) -> np.n
     x0, y0, x1, y1 = np.median(placed, 0)
     width = x1 - x0
     return np.array([0.5 - width / 2, y0, width, y1 - y0])
+
+
+def counterpart(theirs: np.ndarray, ours: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Where landmarks `theirs` [N, 5, 2] of faces should go, [5, 2] and symmetric, so that the faces lie as they do when `ours`,
+    the same faces' landmarks by `find`, are carried onto `shape`. All in one picture's coordinates a face."""
+    placed = [t @ m[:, :2].T + m[:, 2] for t, m in ((t, crop.fit_similarity(o, shape)) for t, o in zip(theirs, ours))]
+    middle = np.median(placed, 0)
+    return (middle + (np.array([1, 0]) + middle * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+
+
+@dataclass
+class Framing:
+    """Landmarks [N, 5, 2] of photographed faces, in pixels: as labelled, as the plugin finds them (and their boxes [N, 4]:
+    x0, y0, x1, y1), and as `find` does when the face is cut out as FER+'s are."""
+
+    labelled: np.ndarray
+    live: np.ndarray
+    boxes: np.ndarray
+    cut: np.ndarray
+
+
+def photographed(network, photos: list, tight: np.ndarray, device, least: float = 60) -> Framing:
+    """Frontal faces, `least` pixels high and more, that are found both ways. `tight` [5, 2]: where landmarks lie in FER+'s pictures."""
+    one = lambda image, low: detect(network, image[None], device, low)[0]
+    rows, pictures, matrices = [], [], []
+    for photo in photos:
+        grey = cv2.cvtColor(photo.levels[0], cv2.COLOR_RGB2GRAY)
+        for box, marks in zip(photo.boxes, photo.landmarks):
+            if box[3] - box[1] < least or not frontal(marks[None])[0]:
+                continue
+            seen = search.follow(one, photo.levels[0], box, SURE)
+            if seen:
+                matrices.append(crop.fit_similarity(marks, tight))
+                pictures.append(crop.draw(grey, matrices[-1], ferplus.SIZE))
+                rows.append((marks, seen[1], seen[0]))
+    cut, _, scores = find(network, np.stack(pictures), device)
+    cut = np.stack([(c - m[:, 2]) @ np.linalg.inv(m[:, :2]).T for c, m in zip(cut, matrices)])
+    return Framing(*(np.stack(column)[scores >= SURE] for column in zip(*rows)), cut[scores >= SURE])
 
 
 def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -90,7 +136,7 @@ def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.nd
 
 def strangers(root: Path, work: Path, size: int, least: int = 36) -> np.ndarray:
     """Aligned faces [N, size, size] of facedet's photographs, of `least` pixels in height and more, by their labelled landmarks."""
-    shape = np.array(json.loads(common.need(work / "crop.json", "the template of the crop").read_text())["template"])
+    shape = np.array(json.loads(common.need(work / "crop.json", "the template of the crop").read_text())["labelled"])
     out = []
     for photo in facedet.load(root, root, "train"):
         grey = cv2.cvtColor(photo.levels[0], cv2.COLOR_RGB2GRAY)
@@ -100,9 +146,14 @@ def strangers(root: Path, work: Path, size: int, least: int = 36) -> np.ndarray:
 
 
 def main(argv: list[str]) -> None:
-    """Writes aligned-SPLIT.npz (images [N, SIZE, SIZE], found [N], landmarks, boxes) and crop.json to the scratch folder."""
+    """Writes aligned-SPLIT.npz (images [N, SIZE, SIZE], found [N], landmarks, boxes) and crop.json to the scratch folder.
+
+    crop.json, all in unit coordinates of the crop: `template` of landmarks by `find`, `labelled` of facedet's labels, `live` of
+    the plugin's landmarks and `box`, where its face boxes come to lie.
+    """
     p = common.parser("align", __doc__)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
+    p.add_argument("--facedet", type=Path, help="facedet, unzipped (default: DATA/facedet)")
     p.add_argument("--detector", type=Path, help="detector checkpoint (default: WORK/detector.pt)")
     args = p.parse_args(argv)
     device = common.setup(args)
@@ -120,12 +171,21 @@ def main(argv: list[str]) -> None:
             (work / "crop.json").write_text(json.dumps({"template": shape.tolist()}))
         shape = np.array(json.loads((work / "crop.json").read_text())["template"])
         found = plausible(marks, scores, shape)
-        if split == "train":
-            place = box_in_crop(marks[found], boxes[found], shape)
-            (work / "crop.json").write_text(json.dumps({"template": shape.tolist(), "box": place.tolist()}))
         whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
         images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, SIZE) if ok else crop.draw(i, whole, SIZE)
                            for i, m, ok in zip(faces.images, marks, found)])
         np.savez(work / f"part-{split}.npz", images=images, found=found, landmarks=marks, boxes=boxes, scores=scores)
         (work / f"part-{split}.npz").replace(work / f"aligned-{split}.npz")
         log(f"aligned {split}: {found.sum()} of {len(found)} pictures ({100 * found.mean():.1f} %)")
+    place = json.loads((work / "crop.json").read_text())
+    if "live" not in place:
+        shape = np.array(place["template"])
+        with np.load(work / "aligned-train.npz") as file:
+            tight = template(file["landmarks"], file["scores"])
+        photos = args.facedet or args.data / "facedet"
+        faces = photographed(network, facedet.load(photos, photos, "train"), tight, device)
+        live = counterpart(faces.live, faces.cut, shape)
+        place |= {"labelled": counterpart(faces.labelled, faces.cut, shape).tolist(), "live": live.tolist(),
+                  "box": box_in_crop(faces.live, faces.boxes, live).tolist()}
+        (work / "crop.json").write_text(json.dumps(place))
+        log(f"framing by {len(faces.cut)} photographed faces: {json.dumps(place)}")

@@ -185,7 +185,7 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     write_reference(models / "reference" / "encoder.json", {"face": x}, {"embedding": embedding, "logits": logits})
     place = json.loads(common.need(crop_file, "the crop (written when FER+ was aligned)").read_text())
     numbers = lambda row: ", ".join(f"{v:.4f}" for v in row)
-    template, box = ", ".join(f"[{numbers(p)}]" for p in place["template"]), numbers(place["box"])
+    template, box = ", ".join(f"[{numbers(p)}]" for p in place["live"]), numbers(place["box"])
     if toml.exists():
         text = toml.read_text()
         for table, key, value in (("crop", "template", f"[{template}]"), ("crop", "box", f"[{box}]"),

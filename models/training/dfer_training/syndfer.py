@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """SynDFER for the temporal head: rendered sequences as cached embeddings with the truth of every frame."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def load(folder: Path, network, device, cache: Path, log, change=None, only: str
                 columns[key].append(part[key][chosen])
             for key in ("weights", "occluded", "angles"):
                 columns[key].append(part[key][each])
-            kept = cache / path.name.replace(".npz", ".npy")
+            # By content: a part rendered anew must not pass for the old one.
+            kept = cache / f"{path.stem}-{zlib.crc32(part['images']):08x}.npy"
             if kept.exists():
                 embeddings = np.load(kept)
                 embeddings = embeddings[each] if len(embeddings) == len(each) else embeddings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_training import align, augment, common, crop, encoder, export, ferplus, graph, metrics, robustness
+from dfer_training import align, augment, common, crop, encoder, export, facedet, ferplus, graph, metrics, robustness
 from dfer_training.nets import Encoder, multiply_adds
 
 
@@ -185,7 +185,7 @@ def test_where_there_are_no_votes_the_teacher_speaks_alone(tmp_path):
 def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
     faces = ferplus.Faces(np.zeros((20, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(20) % 7], np.arange(20) % 7, [""] * 20, np.eye(10)[np.arange(20) % 7])
     np.savez(tmp_path / "stills.npz", images=np.full((4, 64, 64), 255, np.uint8), targets=np.eye(7, dtype=np.float32)[:4])
-    (tmp_path / "crop.json").write_text(json.dumps({"template": [[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]]}))
+    (tmp_path / "crop.json").write_text(json.dumps({"labelled": [[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]]}))
     marks = [[30, 30], [70, 30], [50, 50], [35, 70], [65, 70]]
     photo = {"file": "a.png", "source": "s", "split": "train", "width": 120, "height": 100,
              "faces": [{"box": [10, 10, 80, h], "score": 0.9, "landmarks": marks, "ignore": False} for h in (80, 30)]}
@@ -281,7 +281,6 @@ def test_balance_helps_the_rare_and_keeps_the_whole():
 
 
 def test_template_is_symmetric_and_box_follows_the_landmarks():
-    from dfer_training import align
     g = np.random.default_rng(1)
     shape = np.array([[.3, .4], [.7, .4], [.5, .58], [.36, .75], [.64, .75]])
     marks = shape + g.normal(0, 0.01, (50, 5, 2))
@@ -290,3 +289,30 @@ def test_template_is_symmetric_and_box_follows_the_landmarks():
     boxes = np.tile([0.2, 0.1, 0.8, 0.9], (50, 1))
     smaller = 0.5 + (shape - 0.5) * 0.5
     assert np.allclose(align.box_in_crop(marks, boxes, smaller), [0.35, 0.3, 0.3, 0.4], atol=0.02)
+
+
+def test_whoever_marks_faces_differently_gets_a_template_that_places_them_alike():
+    g = np.random.default_rng(2)
+    shape = np.array([[.3, .4], [.7, .4], [.5, .58], [.36, .75], [.64, .75]])
+    ours, theirs = [], []
+    for _ in range(40):
+        m = facedet.similarity(g.uniform(20, 90), g.uniform(-20, 20), (0.5, 0.5), tuple(g.uniform(40, 60, 2)))
+        carried = lambda points: points @ m[:, :2].T + m[:, 2]
+        ours.append(carried(shape))
+        # They see eyes and mouth closer together.
+        theirs.append(carried(0.5 + (shape - 0.5) * 0.9))
+    assert np.allclose(align.counterpart(np.array(theirs), np.array(ours), shape), 0.5 + (shape - 0.5) * 0.9, atol=1e-6)
+
+
+def test_photographs_are_cut_as_ferplus_and_followed_as_by_the_plugin(monkeypatch):
+    tight = np.array([[.3, .4], [.7, .4], [.5, .58], [.36, .75], [.64, .75]])
+    marks = np.array([tight * 80 + 20, tight * 80 + 20, tight * 40 + 10], np.float32)
+    marks[1, 2, 0] += 30
+    boxes = np.array([[20, 20, 100, 100], [20, 20, 100, 100], [10, 10, 50, 50]], np.float32)
+    photo = facedet.Photo("a", "s", [np.zeros((120, 120, 3), np.uint8)], boxes, marks, np.zeros((0, 4)))
+    monkeypatch.setattr(align.search, "follow", lambda detect, image, box, least: (box + 1, marks[0] + 2, 0.9))
+    monkeypatch.setattr(align, "find", lambda network, pictures, device: (np.tile(tight, (len(pictures), 1, 1)), None, np.ones(len(pictures))))
+    faces = align.photographed(None, [photo], tight, torch.device("cpu"))
+    # Neither the face that looks away nor the small one.
+    assert len(faces.cut) == 1 and np.allclose(faces.cut[0], marks[0], atol=1e-3)
+    assert np.allclose(faces.live[0], marks[0] + 2) and np.allclose(faces.boxes[0], boxes[0] + 1)

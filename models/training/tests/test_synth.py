@@ -121,3 +121,23 @@ def test_demo_truth_covers_the_clip_without_gaps():
     assert spans[0]["start"] == 0 and spans[-1]["end"] == demo.SECONDS
     assert all(a["end"] == b["start"] for a, b in zip(spans, spans[1:]))
     assert {s["label"] for s in spans} >= {"neutral", "happy", "surprise", "sad"}
+
+
+def test_a_stopped_rendering_goes_on_with_the_framing_it_had(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from dfer_training import align, common, synth
+    from dfer_training.synth import stills
+    shape = np.array([[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]])
+    # The detector sees mouths higher than they are.
+    seen = shape - [[0, 0], [0, 0], [0, 0], [0, .03], [0, .03]]
+    monkeypatch.setattr(common, "load_weights", lambda path, network: None)
+    monkeypatch.setattr(stills, "unhidden", lambda casting, template: (np.zeros((4, 64, 64), np.uint8), np.tile(shape, (4, 1, 1))))
+    monkeypatch.setattr(align, "find", lambda network, images, device: (np.tile(seen, (4, 1, 1)), None, np.array([.9, .9, .9, .2])))
+    (tmp_path / "d.pt").touch()
+    lines = []
+    first = synth.framing(SimpleNamespace(), tmp_path / "d.pt", shape, tmp_path / "a" / "template.json", lines.append)
+    # So true landmarks go further apart.
+    assert first[3, 1] - first[0, 1] > 0.31 and "3 stills" in lines[0]
+    monkeypatch.setattr(align, "find", None)
+    assert np.array_equal(first, synth.framing(None, tmp_path / "d.pt", shape, tmp_path / "a" / "template.json", lines.append))

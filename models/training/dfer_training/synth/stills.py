@@ -81,6 +81,19 @@ def crops(casting: Casting, out: Path, count: int, template: np.ndarray, size: i
         log(f"stills: {path.name} {len(rows)} crops")
 
 
+def unhidden(casting: Casting, template: np.ndarray, size: int = 64, seed: int = 4, turn: float = 0.25):
+    """Crops [N, S, S] of every fifth person and the true landmarks [N, 5, 2] in them (unit square); nothing before the face,
+    which is turned by `turn` radians at most."""
+    images, landmarks = [], []
+    for number in range(0, len(casting.mesh.identities), 5):
+        rng = np.random.default_rng([seed, number])
+        image, _, _, _, marks, angles, occluded = _crop(rng, casting.person(number), casting.mesh.action_names, number // 5 % 7, size, template)
+        if occluded == 0 and abs(angles[0]) < turn:
+            images.append(image)
+            landmarks.append(marks)
+    return np.array(images), np.array(landmarks)
+
+
 def gather(folder: Path) -> None:
     """`folder`/stills-SPLIT.npz (images, targets, labels) out of the parts: what the encoder's stage reads."""
     parts = [np.load(path) for path in sorted(folder.glob("part-*.npz")) if "partial" not in path.name]
