@@ -106,7 +106,8 @@ class Framing:
 
 
 def photographed(network, photos: list, tight: np.ndarray, device, least: float = 60) -> Framing:
-    """Frontal faces, `least` pixels high and more, that are found both ways. `tight` [5, 2]: where landmarks lie in FER+'s pictures."""
+    """Frontal faces, `least` pixels high and more, that are found both ways; ValueError when there are none.
+    `tight` [5, 2]: where landmarks lie in FER+'s pictures."""
     one = lambda image, low: detect(network, image[None], device, low)[0]
     rows, pictures, matrices = [], [], []
     for photo in photos:
@@ -119,6 +120,9 @@ def photographed(network, photos: list, tight: np.ndarray, device, least: float 
                 matrices.append(crop.fit_similarity(marks, tight))
                 pictures.append(crop.draw(grey, matrices[-1], ferplus.SIZE))
                 rows.append((marks, seen[1], seen[0]))
+    if not rows:
+        raise ValueError(f"none of the {len(photos)} photographs shows a frontal face {least:.0f} pixels high that the detector finds: "
+                         "the live template needs some")
     cut, _, scores = find(network, np.stack(pictures), device)
     cut = np.stack([(c - m[:, 2]) @ np.linalg.inv(m[:, :2]).T for c, m in zip(cut, matrices)])
     return Framing(*(np.stack(column)[scores >= SURE] for column in zip(*rows)), cut[scores >= SURE])

@@ -316,3 +316,5 @@ def test_photographs_are_cut_as_ferplus_and_followed_as_by_the_plugin(monkeypatc
     # Neither the face that looks away nor the small one.
     assert len(faces.cut) == 1 and np.allclose(faces.cut[0], marks[0], atol=1e-3)
     assert np.allclose(faces.live[0], marks[0] + 2) and np.allclose(faces.boxes[0], boxes[0] + 1)
+    with pytest.raises(ValueError, match="none of the 0 photographs"):
+        align.photographed(None, [], tight, torch.device("cpu"))
