@@ -72,10 +72,14 @@ def frontal(marks: np.ndarray) -> np.ndarray:
     return np.abs(marks[:, 2, 0] - middle) < 0.2 * np.maximum(eyes, 1e-6)
 
 
+def symmetric(marks: np.ndarray) -> np.ndarray:
+    """Landmarks [5, 2] (unit square), averaged with their mirror image."""
+    return (marks + (np.array([1, 0]) + marks * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+
+
 def template(marks: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The mean landmarks [5, 2], made symmetric, of surely found, frontal faces."""
-    mean = marks[(scores >= SURE) & frontal(marks)].mean(0)
-    return (mean + (np.array([1, 0]) + mean * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+    return symmetric(marks[(scores >= SURE) & frontal(marks)].mean(0))
 
 
 def box_in_crop(marks: np.ndarray, boxes: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -89,9 +93,8 @@ def box_in_crop(marks: np.ndarray, boxes: np.ndarray, shape: np.ndarray) -> np.n
 def counterpart(theirs: np.ndarray, ours: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Where landmarks `theirs` [N, 5, 2] of faces should go, [5, 2] and symmetric, so that the faces lie as they do when `ours`,
     the same faces' landmarks by `find`, are carried onto `shape`. All in one picture's coordinates a face."""
-    placed = [t @ m[:, :2].T + m[:, 2] for t, m in ((t, crop.fit_similarity(o, shape)) for t, o in zip(theirs, ours))]
-    middle = np.median(placed, 0)
-    return (middle + (np.array([1, 0]) + middle * np.array([-1, 1]))[facedet.MIRRORED]) / 2
+    matrices = [crop.fit_similarity(marks, shape) for marks in ours]
+    return symmetric(np.median([marks @ m[:, :2].T + m[:, 2] for marks, m in zip(theirs, matrices)], 0))
 
 
 @dataclass

@@ -59,7 +59,7 @@ def reliability(m: dict) -> str:
 def study(m: dict) -> str:
     s = m["syndfer-study"]
     cell = lambda e, k: f"{100 * e[k]['mean']:.1f} ± {100 * e[k]['spread']:.1f}" if k in e else "-"
-    rows = [[noise.replace(" look", " % look") if " " in noise else f"{noise} %", name, cell(e, "war"), cell(e, "uar"), cell(e, "auc"), cell(e, "auc-noise-against-hard"), cell(e, "noisy-recall"), cell(e, "noisy-precision")]
+    rows = [["{} % {}".format(*noise.partition(" ")[::2]).strip(), name, cell(e, "war"), cell(e, "uar"), cell(e, "auc"), cell(e, "auc-noise-against-hard"), cell(e, "noisy-recall"), cell(e, "noisy-precision")]
             for noise, variants in s["table"].items() for name, e in variants.items()]
     note = f"\n\n{s['train']} training and {s['test']} test sequences of different people; mean and standard deviation over the seeds."
     return table(["labels exchanged", "network", "WAR", "UAR", "AUC: exchanged labels", "AUC: exchanged against hard", "exchanged found", "found are exchanged"], rows) + note + made_by(s)
