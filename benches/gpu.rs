@@ -4,8 +4,8 @@
 //! how many 720p30 streams it holds. `scripts/gpu-check` runs it.
 //!
 //! `DFER_PROVIDER` names the execution provider (default `auto`; `cpu` tries the harness itself),
-//! `DFER_MEDIA` the folder of `demo.mp4` away from the checkout. `DFER_QUICK` leaves out what takes
-//! long, to see what a second start costs.
+//! `DFER_MEDIA` the folder of `demo.mp4` away from the checkout, `DFER_MAX_BATCH` the `max-batch` of
+//! the streams (default 64). `DFER_QUICK` leaves out what takes long, to see what a second start costs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -211,11 +211,11 @@ fn streams(provider: &str, precision: Precision, frames: &[Vec<u8>]) {
     println!();
     let mut held = 0;
     for count in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-        let Live { encoded, wanted, dropped, batch, times } =
+        let Live { encoded, wanted, dropped, batch, cores, times } =
             live(provider, precision, frames, count);
         println!(
             "{count} streams of 720p30: {encoded} of {wanted} faces encoded, {dropped} jobs \
-             dropped; {batch:.1} sets a run; {times}"
+             dropped; {batch:.1} sets a run; {cores:.1} cores busy; {times}"
         );
         if dropped * 100 > encoded.max(1) || encoded * 100 < wanted * 95 {
             break;
@@ -236,6 +236,8 @@ struct Live {
     dropped: u64,
     /// Sets of inputs in a run of a graph, in the mean.
     batch: f64,
+    /// Processor time by time, the feeding of the frames included.
+    cores: f64,
     /// Median and 95th percentile of every stage in the stream where it took longest.
     times: String,
 }
@@ -246,12 +248,13 @@ fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) 
         .build()
         .and_then(|info| info.to_caps())
         .expect("valid caps");
+    let most = std::env::var("DFER_MAX_BATCH").unwrap_or_else(|_| "64".to_owned());
     let pipelines: Vec<gst::Pipeline> = (0..count)
         .map(|_| {
             let description = format!(
                 "appsrc name=start is-live=true format=time max-buffers=2 leaky-type=downstream ! \
-                 dfertrtfilter name=filter mode=live max-batch=64 execution-provider={provider} \
-                 precision={} ! fakesink sync=false",
+                 dfertrtfilter name=filter mode=live max-batch={most} \
+                 execution-provider={provider} precision={} ! fakesink sync=false",
                 precision.name()
             );
             let pipeline = gst::parse::launch(&description).expect("a pipeline");
@@ -262,7 +265,7 @@ fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) 
             pipeline
         })
         .collect();
-    let before = std::thread::scope(|scope| {
+    let (before, busy_before, began) = std::thread::scope(|scope| {
         for pipeline in &pipelines {
             let start = pipeline.by_name("start").and_downcast::<AppSrc>().expect("named so");
             scope.spawn(move || {
@@ -285,8 +288,9 @@ fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) 
             });
         }
         std::thread::sleep(START);
-        so_far(&pipelines)
+        (so_far(&pipelines), busy(), Instant::now())
     });
+    let cores = (busy() - busy_before) / began.elapsed().as_secs_f64();
     let after = so_far(&pipelines);
     let since = |i: usize| after[i] - before[i];
     let times = slowest(&pipelines);
@@ -296,7 +300,16 @@ fn live(provider: &str, precision: Precision, frames: &[Vec<u8>], count: usize) 
     let wanted = count as u64 * (LIVE - START).as_secs() * 15;
     // The streams share their graphs: each counts the runs of all.
     let batch = since(3) as f64 / since(2).max(1) as f64;
-    Live { encoded: since(0), wanted, dropped: since(1), batch, times }
+    Live { encoded: since(0), wanted, dropped: since(1), batch, cores, times }
+}
+
+/// Processor time that this process has taken so far, in seconds.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may hold anything: user and system time are the 12th and the 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    // In hundredths of a second on every Linux of today.
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn stats(pipeline: &gst::Pipeline) -> gst::Structure {
