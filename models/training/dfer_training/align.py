@@ -143,7 +143,7 @@ def plausible(marks: np.ndarray, scores: np.ndarray, shape: np.ndarray) -> np.nd
 
 def strangers(root: Path, work: Path, size: int, least: int = 36) -> np.ndarray:
     """Aligned faces [N, size, size] of facedet's photographs, of `least` pixels in height and more, by their labelled landmarks."""
-    shape = np.array(json.loads(common.need(work / "crop.json", "the template of the crop").read_text())["labelled"])
+    shape = crop.place(work / "crop.json", "labelled")
     out = []
     for photo in facedet.load(root, root, "train"):
         grey = cv2.cvtColor(photo.levels[0], cv2.COLOR_RGB2GRAY)
@@ -176,7 +176,7 @@ def main(argv: list[str]) -> None:
         if split == "train" and not (work / "crop.json").exists():
             shape = template(marks, scores)
             (work / "crop.json").write_text(json.dumps({"template": shape.tolist()}))
-        shape = np.array(json.loads((work / "crop.json").read_text())["template"])
+        shape = crop.place(work / "crop.json", "template")
         found = plausible(marks, scores, shape)
         whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
         images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, SIZE) if ok else crop.draw(i, whole, SIZE)

@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: MPL-2.0
 """From a face in a picture to the square grey crop that the encoder sees: the same rule as the runtime's."""
 
+import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from . import common
+
+
+def place(path: Path, key: str) -> np.ndarray:
+    """What stage align found and wrote to crop.json, in unit coordinates of the crop: a template [5, 2] (`template`, `labelled`,
+    `live`) or the face box (x, y, w, h) (`box`). ValueError when the file has none, as an older stage wrote it."""
+    known = json.loads(common.need(path, "what stage align found of the crop").read_text())
+    if key not in known:
+        raise ValueError(f"{path} says nothing of `{key}`: an older recipe wrote it; run stage align again")
+    return np.array(known[key], float)
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

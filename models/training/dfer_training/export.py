@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from . import CLASSES, common, detector, encoder, graph
+from . import CLASSES, common, crop, detector, encoder, graph
 from .detector_measure import MEAN, STD
 from .nets import Detector, Encoder
 
@@ -183,9 +183,8 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
         embedding, logits = (v.numpy() for v in network(torch.from_numpy(x)))
         worst = max(worst, check(path, {"face": x}, {"embedding": embedding, "logits": logits}))
     write_reference(models / "reference" / "encoder.json", {"face": x}, {"embedding": embedding, "logits": logits})
-    place = json.loads(common.need(crop_file, "the crop (written when FER+ was aligned)").read_text())
     numbers = lambda row: ", ".join(f"{v:.4f}" for v in row)
-    template, box = ", ".join(f"[{numbers(p)}]" for p in place["live"]), numbers(place["box"])
+    template, box = ", ".join(f"[{numbers(p)}]" for p in crop.place(crop_file, "live")), numbers(crop.place(crop_file, "box"))
     if toml.exists():
         text = toml.read_text()
         for table, key, value in (("crop", "template", f"[{template}]"), ("crop", "box", f"[{box}]"),

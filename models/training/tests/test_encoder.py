@@ -182,6 +182,16 @@ def test_where_there_are_no_votes_the_teacher_speaks_alone(tmp_path):
     assert torch.allclose(taught[2], said[2]) and torch.allclose(taught[0], 0.3 * target[0] + 0.7 * said[0], atol=1e-6)
 
 
+def test_a_crop_file_of_an_older_recipe_says_what_to_do(tmp_path):
+    path = tmp_path / "crop.json"
+    with pytest.raises(FileNotFoundError, match="crop.json"):
+        crop.place(path, "live")
+    path.write_text(json.dumps({"template": [[.36, .4]] * 5}))
+    assert crop.place(path, "template").shape == (5, 2)
+    with pytest.raises(ValueError, match="`live`.*align again"):
+        crop.place(path, "live")
+
+
 def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
     faces = ferplus.Faces(np.zeros((20, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(20) % 7], np.arange(20) % 7, [""] * 20, np.eye(10)[np.arange(20) % 7])
     np.savez(tmp_path / "stills.npz", images=np.full((4, 64, 64), 255, np.uint8), targets=np.eye(7, dtype=np.float32)[:4])

@@ -6,7 +6,7 @@ def main(argv: list[str]) -> None:
     """Renders stills, frames, sequences and, when asked, the demo clip; what exists is kept."""
     from pathlib import Path
 
-    from .. import common
+    from .. import common, crop
 
     p = common.parser("render", __doc__)
     p.add_argument("--what", nargs="+", choices=["stills", "frames", "sequences", "demo"], default=["stills", "frames", "sequences"])
@@ -23,14 +23,14 @@ def main(argv: list[str]) -> None:
         import numba  # noqa: F401
     except ImportError as error:
         raise ValueError("the renderer needs numba (and anny for its first run): pip install '.[render]'") from error
-    from . import crop, demo, mesh, sequences, stills
+    from . import demo, mesh, sequences, stills
     from .person import Casting
 
     work = args.work / "synth"
     log = common.Log(args.work / "render.log")
     casting = Casting(mesh.load(work / "mesh.npz"))
     if {"stills", "sequences"} & set(args.what):
-        shape = crop.template(common.need(args.crop or args.work / "crop.json", "the template of the crop (stage align)"))
+        shape = crop.place(args.crop or args.work / "crop.json", "template")
         place = framing(casting, args.detector or args.work / "detector.pt", shape, work / "template.json", log)
     if "stills" in args.what:
         stills.crops(casting, work / "stills", args.stills, place, seed=args.seed, log=log)

@@ -1,14 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Where a rendered face goes in the aligned crop that the encoder sees."""
 
-import json
-
 import numpy as np
-
-def template(crop_json) -> np.ndarray:
-    """Where the five landmarks lie in the crop: [5, 2], unit square, as stage align wrote it."""
-    with open(crop_json, encoding="utf-8") as file:
-        return np.array(json.load(file)["template"], float)
 
 
 def jitter(rng, transform: np.ndarray, size: float, amount: float = 1.0) -> np.ndarray:
