@@ -21,6 +21,10 @@ pub mod onnxruntime;
 pub mod package;
 mod pixels;
 mod schema;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod strided;
 pub mod tract;
 #[cfg(target_arch = "x86_64")]
 mod winograd;

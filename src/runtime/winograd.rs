@@ -9,22 +9,21 @@
 //! need additions only. Made for x86-64 processors with AVX2 and FMA.
 
 use std::arch::x86_64::{
-    __m128, __m256, _mm_add_ps, _mm_loadu_ps, _mm_set1_ps, _mm_setzero_ps, _mm_shuffle_ps,
-    _mm_storeu_ps, _mm_sub_ps, _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    __m128, _mm_add_ps, _mm_loadu_ps, _mm_max_ps, _mm_set1_ps, _mm_setzero_ps, _mm_shuffle_ps,
+    _mm_storeu_ps, _mm_sub_ps, _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps,
 };
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::simd::{LANES as EIGHT, accumulate, available, groups};
+
 /// Values of a transformed tile.
 const POINTS: usize = 16;
-/// Tiles that one product of matrices takes.
-const BLOCK: usize = 16;
+/// Tiles that are worked on together: few enough to stay in the second-level cache.
+const STEP: usize = 48;
 /// Tiles that are transformed together.
 const LANES: usize = 4;
-/// Output channels that one product of matrices makes: as many sums as the registers hold.
-const GROUP: usize = 4;
-
 thread_local! {
     /// Tiles and products of earlier convolutions on this thread. Clearing new memory for each would
     /// take longer than the additions; what is left in it meets only what is thrown away.
@@ -46,51 +45,53 @@ pub struct Winograd {
     outputs: usize,
     height: usize,
     width: usize,
-    /// 16 x groups of output channels x input channels x [`GROUP`].
+    /// Output channels that are made together.
+    groups: Vec<Range<usize>>,
+    /// 16 x groups x input channels x channels of the group.
     weights: Vec<f32>,
     /// Per output channel.
     bias: Vec<f32>,
 }
 
 impl Winograd {
-    /// `kernels` are outputs x inputs x 3 x 3. `None` unless the number of outputs is a multiple of
-    /// four, height and width are even, and the processor can do it.
+    /// `kernels` are outputs x inputs x 3 x 3. `None` unless the number of outputs is even and four at
+    /// least, height and width are even, and the processor can do it.
     pub fn new(kernels: &[f32], bias: &[f32], (height, width): (usize, usize)) -> Option<Self> {
-        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
-            return None;
-        }
-        let outputs = bias.len();
+        let (groups, outputs) = (groups(bias.len())?, bias.len());
         let inputs = kernels.len().checked_div(9 * outputs)?;
         let even = height.is_multiple_of(2) && width.is_multiple_of(2) && height * width > 0;
-        let fits = even && outputs.is_multiple_of(GROUP);
-        if !fits || kernels.len() != outputs * inputs * 9 {
+        if !even || kernels.len() != outputs * inputs * 9 || !available() {
             return None;
         }
-        let mut weights = vec![0.0; POINTS * outputs * inputs];
-        for (k, kernel) in kernels.chunks_exact(9).enumerate() {
-            let (o, i) = (k / inputs, k % inputs);
-            for (point, value) in transformed(kernel).into_iter().enumerate() {
-                let group = point * (outputs / GROUP) + o / GROUP;
-                weights[(group * inputs + i) * GROUP + o % GROUP] = value;
+        let kernels: Vec<_> = kernels.chunks_exact(9).map(transformed).collect();
+        let value = |output: usize, input: usize, point: usize| -> f32 {
+            kernels[output * inputs + input][point]
+        };
+        let mut weights = Vec::with_capacity(POINTS * outputs * inputs);
+        for point in 0..POINTS {
+            for group in &groups {
+                for input in 0..inputs {
+                    weights.extend(group.clone().map(|output| value(output, input, point)));
+                }
             }
         }
-        Some(Self { inputs, outputs, height, width, weights, bias: bias.to_vec() })
+        Some(Self { inputs, outputs, height, width, groups, weights, bias: bias.to_vec() })
     }
 
-    /// `input` is inputs x height x width, `output` outputs x height x width.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+    /// `input` is inputs x height x width, `output` outputs x height x width; what would be less than
+    /// `floor` becomes `floor`.
+    pub fn run(&self, input: &[f32], output: &mut [f32], floor: f32) {
         assert_eq!(input.len(), self.inputs * self.height * self.width);
         assert_eq!(output.len(), self.outputs * self.height * self.width);
         // SAFETY: there is no `Winograd` where the processor has not these instructions.
-        unsafe { self.compute(input, output) }
+        unsafe { self.compute(input, output, floor) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn compute(&self, input: &[f32], output: &mut [f32]) {
+    fn compute(&self, input: &[f32], output: &mut [f32], floor: f32) {
         let (rows, columns) = (self.height / 2, (self.width / 2).next_multiple_of(LANES));
-        // Few enough tiles to stay in the second-level cache.
-        let step = (2 * BLOCK / columns).clamp(1, rows);
-        let count = (step * columns).next_multiple_of(BLOCK);
+        let step = (STEP / columns).clamp(1, rows);
+        let count = (step * columns).next_multiple_of(EIGHT);
         let mut scratch = SCRATCH.take();
         let [tiles, products] = &mut scratch;
         let tiles = first(tiles, POINTS * plane(self.inputs, count));
@@ -99,7 +100,7 @@ impl Winograd {
             let some = first..(first + step).min(rows);
             self.cut(input, some.clone(), columns, count, tiles);
             self.multiply(tiles, count, products);
-            self.join(products, some, columns, count, output);
+            self.join(products, some, columns, count, output, floor);
         }
         SCRATCH.set(scratch);
     }
@@ -160,19 +161,14 @@ impl Winograd {
         let weights = self.weights.chunks_exact(self.outputs * self.inputs);
         let tiles = tiles.chunks_exact(plane(self.inputs, count));
         let products = products.chunks_exact_mut(plane(self.outputs, count));
-        for ((weights, tiles), products) in weights.zip(tiles).zip(products) {
-            let groups = weights.chunks_exact(self.inputs * GROUP);
-            for (weights, products) in groups.zip(products.chunks_exact_mut(GROUP * count)) {
-                for first in (0..count).step_by(BLOCK) {
-                    let sums = block(weights, &tiles[first..], count);
-                    for (sums, row) in sums.iter().zip(products.chunks_exact_mut(count)) {
-                        let row = &mut row[first..first + BLOCK];
-                        // SAFETY: the row has room for two times eight values.
-                        unsafe {
-                            _mm256_storeu_ps(row.as_mut_ptr(), sums[0]);
-                            _mm256_storeu_ps(row.as_mut_ptr().add(8), sums[1]);
-                        }
-                    }
+        for ((mut weights, tiles), products) in weights.zip(tiles).zip(products) {
+            for group in &self.groups {
+                let (some, rest) = weights.split_at(self.inputs * group.len());
+                weights = rest;
+                let products = &mut products[group.start * count..];
+                match group.len() {
+                    6 => row::<6>(some, tiles, count, products),
+                    _ => row::<4>(some, tiles, count, products),
                 }
             }
         }
@@ -187,7 +183,10 @@ impl Winograd {
         columns: usize,
         count: usize,
         output: &mut [f32],
+        floor: f32,
     ) {
+        // In this order of operands what is not a number stays so.
+        let floor = _mm_set1_ps(floor);
         let plane = plane(self.outputs, count);
         let pictures = output.chunks_exact_mut(self.height * self.width);
         for ((channel, picture), bias) in pictures.enumerate().zip(&self.bias) {
@@ -208,8 +207,8 @@ impl Winograd {
                     }
                     for (line, [a, b, c, d]) in [(&mut *upper, top), (&mut *lower, bottom)] {
                         let b_bias = _mm_add_ps(b, bias);
-                        let left = _mm_add_ps(_mm_add_ps(a, c), b_bias);
-                        let right = _mm_sub_ps(b_bias, _mm_add_ps(c, d));
+                        let left = _mm_max_ps(floor, _mm_add_ps(_mm_add_ps(a, c), b_bias));
+                        let right = _mm_max_ps(floor, _mm_sub_ps(b_bias, _mm_add_ps(c, d)));
                         let (first, second) =
                             (_mm_unpacklo_ps(left, right), _mm_unpackhi_ps(left, right));
                         if let Some(eight) = line.get_mut(2 * t..2 * t + 2 * LANES) {
@@ -232,27 +231,44 @@ impl Winograd {
 /// Distance of the 16 values of a tile. Not the bare size: powers of two would put all sixteen
 /// into the same few lines of the cache.
 fn plane(channels: usize, count: usize) -> usize {
-    channels * count + BLOCK
+    channels * count + 2 * EIGHT
 }
 
-/// Sums over the inputs of the group's weights times a block of tiles; the tiles of one input are
-/// `count` apart from those of the next.
+/// The products of M channels with `count` tiles.
 #[target_feature(enable = "avx2,fma")]
-#[inline]
-fn block(weights: &[f32], tiles: &[f32], count: usize) -> [[__m256; 2]; GROUP] {
-    let mut sums = [[_mm256_setzero_ps(); 2]; GROUP];
-    for (i, weights) in weights.chunks_exact(GROUP).enumerate() {
-        let tiles = &tiles[i * count..][..BLOCK];
-        // SAFETY: there are two times eight values.
-        let tiles =
-            unsafe { [_mm256_loadu_ps(tiles.as_ptr()), _mm256_loadu_ps(tiles.as_ptr().add(8))] };
-        for (sums, weight) in sums.iter_mut().zip(weights) {
-            let weight = _mm256_set1_ps(*weight);
-            sums[0] = _mm256_fmadd_ps(weight, tiles[0], sums[0]);
-            sums[1] = _mm256_fmadd_ps(weight, tiles[1], sums[1]);
+fn row<const M: usize>(weights: &[f32], tiles: &[f32], count: usize, products: &mut [f32]) {
+    let mut first = 0;
+    while first < count {
+        let products = &mut products[first..];
+        if first + EIGHT < count {
+            block::<M, 2>(weights, &tiles[first..], count, products);
+            first += 2 * EIGHT;
+        } else {
+            block::<M, 1>(weights, &tiles[first..], count, products);
+            first += EIGHT;
         }
     }
-    sums
+}
+
+/// The products of M channels with N times eight tiles. Those of one channel are `count` apart from those
+/// of the next.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn block<const M: usize, const N: usize>(
+    weights: &[f32],
+    tiles: &[f32],
+    count: usize,
+    products: &mut [f32],
+) {
+    let mut sums = [[_mm256_setzero_ps(); N]; M];
+    accumulate(&mut sums, weights, tiles, count);
+    for (k, sums) in sums.iter().enumerate() {
+        let row = &mut products[k * count..][..N * EIGHT];
+        for (eight, sum) in row.chunks_exact_mut(EIGHT).zip(sums) {
+            // SAFETY: there is room for eight values.
+            unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), *sum) }
+        }
+    }
 }
 
 /// A kernel of 3x3 in the domain of the products.
@@ -292,36 +308,8 @@ fn store(values: &mut [f32], lanes: __m128) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simd::tests::{direct, noise};
     use super::*;
-
-    fn noise(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..count).map(|_| next()).collect()
-    }
-
-    /// Value of the convolution by its definition.
-    fn direct(
-        picture: &[f32],
-        kernel: &[f32],
-        (height, width): (usize, usize),
-        y: usize,
-        x: usize,
-    ) -> f32 {
-        let mut sum = 0.0;
-        for (picture, kernel) in picture.chunks_exact(height * width).zip(kernel.chunks_exact(9)) {
-            for (k, weight) in kernel.iter().enumerate() {
-                let (sy, sx) = (y + k / 3, x + k % 3);
-                if (1..=height).contains(&sy) && (1..=width).contains(&sx) {
-                    sum += weight * picture[(sy - 1) * width + sx - 1];
-                }
-            }
-        }
-        sum
-    }
 
     /// Sizes with and without whole blocks and lanes.
     #[test]
@@ -337,15 +325,16 @@ mod tests {
             let picture = noise(inputs * height * width, 1);
             let (kernels, bias) = (noise(outputs * inputs * 9, 2), noise(outputs, 3));
             let Some(convolution) = Winograd::new(&kernels, &bias, (height, width)) else {
-                assert!(!is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma"));
+                assert!(!available());
                 return;
             };
             let mut found = vec![f32::NAN; outputs * height * width];
-            convolution.run(&picture, &mut found);
+            let floor = if inputs == 5 { -0.2 } else { f32::NEG_INFINITY };
+            convolution.run(&picture, &mut found, floor);
             for (i, found) in found.into_iter().enumerate() {
                 let (o, y, x) = (i / (height * width), i / width % height, i % width);
                 let kernel = &kernels[o * inputs * 9..][..inputs * 9];
-                let want = bias[o] + direct(&picture, kernel, (height, width), y, x);
+                let want = floor.max(bias[o] + direct(&picture, kernel, (height, width), (y, x)));
                 assert!(
                     (found - want).abs() < 1e-4,
                     "{inputs} to {outputs}, {height}x{width}, value {i}: {found} is not {want}"
@@ -359,7 +348,7 @@ mod tests {
         let kernels = noise(8 * 4 * 9, 1);
         assert!(Winograd::new(&kernels, &[0.0; 8], (5, 4)).is_none());
         assert!(Winograd::new(&kernels, &[0.0; 8], (4, 0)).is_none());
-        assert!(Winograd::new(&kernels, &[0.0; 6], (4, 4)).is_none());
+        assert!(Winograd::new(&kernels, &[0.0; 9], (4, 4)).is_none());
         assert!(Winograd::new(&kernels[1..], &[0.0; 8], (4, 4)).is_none());
         assert!(Winograd::new(&[], &[], (4, 4)).is_none());
     }
