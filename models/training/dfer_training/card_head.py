@@ -31,8 +31,11 @@ def scores(m: dict) -> str:
             s = h[key]
             rows.append([name, s["count"], percent(s["war"]), percent(s["uar"]), *[percent(s["recall"][c], 0) for c in CLASSES], f"{s['ece']:.3f}", f"{s['agreement']:.3f}"])
     note = f"\n\nTemperature {h['temperature']:.3f}, for agreement {h['agreement-temperature']:.3f}; min-agreement {h['min-agreement']:.3f}, min-confidence {h['min-confidence']:.3f}; all chosen on FER+ valid."
-    if own := h.get("syndfer-test", {}).get("own-ece"):
+    rendered = h.get("syndfer-test", {})
+    if own := rendered.get("own-ece"):
         note += f" At a temperature of its own, fitted on its valid people, SynDFER test has an ECE of {own:.3f}."
+    if chance := rendered.get("ece-by-chance"):
+        note += f" Probabilities without any fault would show {chance:.3f} on its {rendered['count']} windows, at most three of each of {rendered['films']} sequences."
     return table(["set", "windows", "WAR", "UAR", *CLASSES, "ECE", "mean agreement"], rows) + note + made_by(h)
 
 

@@ -52,13 +52,15 @@ def banks(args, splits: tuple, network, key: str, device, log) -> dict:
     root = args.ferplus or args.data / "ferplus"
     out = {}
     for split in splits:
-        path = args.work / "banks" / (f"{key}-{split}-{args.seed}" + (f"-{args.cap}.pt" if split == "train" else ".pt"))
+        # Every seed is measured on the same pictures.
+        seed = args.seed if split == "train" else 1
+        path = args.work / "banks" / (f"{key}-{split}-{seed}" + (f"-{args.cap}.pt" if split == "train" else ".pt"))
         if not path.exists():
             faces = ferplus.load(root, split)
-            images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(args.seed),
+            images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(seed),
                                      0.85 if split == "train" else 1.0)
-            rows = pseudo.choose(faces.labels, args.cap, args.seed) if split == "train" else np.random.default_rng(args.seed).permutation(len(faces.labels))[:COMPOSED]
-            made = {split: vars(pseudo.build(network, faces, images, rows, device, args.seed, log))}
+            rows = pseudo.choose(faces.labels, args.cap, seed) if split == "train" else np.random.default_rng(seed).permutation(len(faces.labels))[:COMPOSED]
+            made = {split: vars(pseudo.build(network, faces, images, rows, device, seed, log))}
             if split != "train":
                 whole = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, device)
                 made[f"{split}-stills"] = {"embeddings": whole[:, None].half(), "votes": torch.from_numpy(faces.votes),

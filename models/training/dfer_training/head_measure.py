@@ -175,7 +175,9 @@ def figures(head, real: dict, sequences, calibration: Calibration) -> dict:
             windows = list(rendered_windows(sequences, split))
             labels, clear = truths(windows)
             logits, labels = answers(head, windows)[clear], labels[clear]
+            film = np.concatenate([np.arange(len(batch[1])) % (len(batch[1]) // 3) + BATCH * k for k, batch in enumerate(windows)])[clear]
             out[f"syndfer-{split}"] = judge(calibration, logits, labels)
+            out[f"syndfer-{split}"] |= {"films": len(np.unique(film)), "ece-by-chance": metrics.ece_by_chance(calibration.mean(logits), film)}
             if split == "valid":
                 own = min(TEMPERATURES, key=lambda t: metrics.ece(distribution(logits, t).mean(1), labels))
             out[f"syndfer-{split}"] |= {"own-temperature": float(own), "own-ece": metrics.ece(distribution(logits, own).mean(1), labels)}

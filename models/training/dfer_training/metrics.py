@@ -31,13 +31,26 @@ def war_uar(guess: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
 def ece(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error (Guo et al., arXiv 1706.04599): |accuracy - confidence| over equal-width bins."""
-    top, right = probabilities.max(1), probabilities.argmax(1) == truth
+    return _gap(probabilities.max(1), probabilities.argmax(1) == truth, bins)
+
+
+def _gap(top: np.ndarray, right: np.ndarray, bins: int) -> float:
     index = np.minimum((top * bins).astype(int), bins - 1)
     total = 0.0
     for b in range(bins):
         if (mask := index == b).any():
             total += mask.mean() * abs(right[mask].mean() - top[mask].mean())
     return float(total)
+
+
+def ece_by_chance(probabilities: np.ndarray, group: np.ndarray, bins: int = 15, draws: int = 300) -> float:
+    """The ECE that as few answers show on average when each is right exactly as often as it says.
+
+    `group` [N]: answers of the same number are right or wrong together, as those to windows of one film are.
+    """
+    rng, top = np.random.default_rng(0), probabilities.max(1)
+    _, group = np.unique(group, return_inverse=True)
+    return float(np.mean([_gap(top, rng.random(group.max() + 1)[group] < top, bins) for _ in range(draws)]))
 
 
 def reliability(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[dict]:

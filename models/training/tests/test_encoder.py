@@ -121,6 +121,15 @@ def test_figures_by_hand():
     assert metrics.ece(p, np.array([0, 1])) == pytest.approx(0.4)
 
 
+def test_ece_by_chance_falls_with_the_number_of_independent_answers():
+    top = np.random.default_rng(1).uniform(0.5, 1, 300).repeat(10)
+    p = np.stack([top, 1 - top], 1)
+    alone = metrics.ece_by_chance(p, np.arange(3000))
+    assert alone < 0.03
+    assert metrics.ece_by_chance(p, np.arange(3000) // 10) > 2 * alone
+    assert metrics.ece_by_chance(np.array([[1.0, 0.0]] * 5), np.arange(5)) == 0.0
+
+
 def test_temperature_undoes_a_known_scale():
     g = np.random.default_rng(0)
     logits = g.normal(size=(20000, 7)) * 2

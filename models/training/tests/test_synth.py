@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
 """The renderer's parts that need no head model: rasteriser, recipes, timing, occluders, cameras, the demo's truth."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="the renderer's own dependency: pip install .[render]")
 
 from dfer_training import CLASSES
-from dfer_training.synth import crop, degrade, demo, expressions, motion, raster, scene, stills
+from dfer_training.synth import crop, degrade, demo, expressions, motion, raster, scene, sequences, stills
 
 NAMES = ["jawOpen", "browInnerUp", "mouthFunnel", "mouthPucker", "mouthShrugLower", "mouthShrugUpper", "mouthRollLower", "mouthRollUpper", "mouthClose", "jawForward", "tongueOut", "cheekPuff"] + [
     part + side
@@ -124,10 +126,8 @@ def test_demo_truth_covers_the_clip_without_gaps():
 
 
 def test_a_stopped_rendering_goes_on_with_the_framing_it_had(tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
     from dfer_training import align, common, synth
-    from dfer_training.synth import stills
+
     shape = np.array([[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]])
     # The detector sees mouths higher than they are.
     seen = shape - [[0, 0], [0, 0], [0, 0], [0, .03], [0, .03]]
@@ -141,3 +141,23 @@ def test_a_stopped_rendering_goes_on_with_the_framing_it_had(tmp_path, monkeypat
     assert first[3, 1] - first[0, 1] > 0.31 and "3 stills" in lines[0]
     monkeypatch.setattr(align, "find", None)
     assert np.array_equal(first, synth.framing(None, tmp_path / "d.pt", shape, tmp_path / "a" / "template.json", lines.append))
+
+
+def test_who_is_measured_on_has_more_sequences_and_begins_with_the_same(tmp_path, monkeypatch):
+    def film(rng, person, label, names, size, template):
+        return {"images": np.full((2, size, size), rng.integers(256), np.uint8), "weights": np.zeros((2, 7), np.float32),
+                "occluded": np.zeros(2, np.float32), "angles": np.zeros((2, 3), np.float32)}
+
+    monkeypatch.setattr(sequences, "film", film)
+    casting = SimpleNamespace(mesh=SimpleNamespace(action_names=[], identities=range(35)), person=lambda number: None)
+    parts = []
+    for held_out in (2, 5):
+        sequences.render(casting, tmp_path / str(held_out), np.zeros((5, 2)), 2, held_out, size=4, log=lambda text: None)
+        with np.load(tmp_path / str(held_out) / "part-000.npz") as part:
+            parts.append({key: part[key] for key in part.files})
+    few, many = parts
+    train = stills.split_of(many["identity"]) == "train"
+    assert np.bincount(many["identity"]).tolist() == [5 if n % 10 > 7 else 2 for n in range(35)]
+    assert np.array_equal(many["labels"][train], few["labels"][stills.split_of(few["identity"]) == "train"])
+    of = lambda part, n: part["images"][np.repeat(part["identity"] == n, part["lengths"])]
+    assert np.array_equal(of(few, 9), of(many, 9)[:4])

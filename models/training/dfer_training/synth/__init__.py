@@ -12,13 +12,14 @@ def main(argv: list[str]) -> None:
     p.add_argument("--what", nargs="+", choices=["stills", "frames", "sequences", "demo"], default=["stills", "frames", "sequences"])
     p.add_argument("--stills", type=int, default=12000, help="aligned crops for the encoder")
     p.add_argument("--frames", type=int, default=1500, help="whole pictures with boxes and landmarks")
-    p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 700 people, 1 to 7")
+    p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 560 people to train on, 1 to 7")
+    p.add_argument("--held-out", type=int, default=5, help="sequences of each of the 140 people to measure on, 1 to 7")
     p.add_argument("--crop", type=Path, help="crop.json of stage align: places faces as FER+'s (default: WORK/crop.json)")
     p.add_argument("--detector", type=Path, help="detector checkpoint (default: WORK/detector.pt)")
     p.add_argument("--demo", type=Path, help="where the demo clip goes (default: media/demo.mp4 of this checkout)")
     args = p.parse_args(argv)
-    if not 1 <= args.per_person <= 7:
-        raise ValueError("--per-person is 1 to 7: one sequence of each expression at most")
+    if not all(1 <= count <= 7 for count in (args.per_person, args.held_out)):
+        raise ValueError("--per-person and --held-out are 1 to 7: one sequence of each expression at most")
     try:
         import numba  # noqa: F401
     except ImportError as error:
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     if "frames" in args.what:
         stills.frames(casting, work / "frames", args.frames, seed=args.seed + 1, log=log)
     if "sequences" in args.what:
-        sequences.render(casting, work / "seq", place, args.per_person, seed=args.seed + 2, log=log)
+        sequences.render(casting, work / "seq", place, args.per_person, args.held_out, seed=args.seed + 2, log=log)
     if "demo" in args.what:
         demo.render(casting, args.demo or common.MODELS.parent / "media" / "demo.mp4")
         log("demo clip rendered")

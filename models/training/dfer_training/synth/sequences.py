@@ -10,7 +10,7 @@ from . import crop, expressions, scene
 from .degrade import Lens, Occluder
 from .motion import Event, Performance
 from .person import Casting
-from .stills import GREY, random_pose
+from .stills import GREY, random_pose, split_of
 
 RATE = 15.0
 
@@ -93,8 +93,9 @@ def _path(rng, duration):
     return lambda t: (float(np.interp(t, times, places)), height + 0.03 * np.sin(3 * t))
 
 
-def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 2, size: int = 64, seed: int = 3, log=print):
-    """`per_person` sequences of everybody, faces aligned on `template` [5, 2], into `out`/part-NNN.npz (35 people each); existing files are kept.
+def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 2, held_out: int = 5, size: int = 64, seed: int = 3, log=print):
+    """Sequences of everybody, faces aligned on `template` [5, 2], into `out`/part-NNN.npz (35 people each); existing files are kept.
+    `per_person` of each of those who are trained on, `held_out` of each of the others.
 
     Arrays: images [N, S, S] of all sequences end to end, lengths [n], weights [N, 7], occluded [N],
     angles [N, 3] (radians), labels [n], identity [n].
@@ -109,7 +110,7 @@ def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 
         for number in range(part * 35, part * 35 + 35):
             rng = np.random.default_rng([seed, number])
             person = casting.person(number)
-            for label in rng.permutation(7)[:per_person]:
+            for label in rng.permutation(7)[:per_person if split_of(number) == "train" else held_out]:
                 films.append(film(rng, person, expressions.CLASSES[label], names, size, template))
                 labels.append(label)
                 identity.append(number)
