@@ -24,6 +24,7 @@ const POINTS: usize = 16;
 const STEP: usize = 48;
 /// Tiles that are transformed together.
 const LANES: usize = 4;
+
 thread_local! {
     /// Tiles and products of earlier convolutions on this thread. Clearing new memory for each would
     /// take longer than the additions; what is left in it meets only what is thrown away.
