@@ -216,7 +216,7 @@ impl Engine {
             return None;
         }
         self.detected = Some(due);
-        let (width, height) = spec.frame_size;
+        let (width, height) = spec.frame_size_for((frame.width(), frame.height()));
         let (width, height) = (width * find::DETAIL, height * find::DETAIL);
         let map = crop::letterbox(frame.width(), frame.height(), width, height);
         let picture = frame.sample(&map, width, height, spec.channels, Outside::Gray);

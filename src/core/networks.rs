@@ -52,8 +52,11 @@ impl Detection {
 pub struct DetectorSpec {
     /// Name and the first 12 hex digits of the graph's SHA-256, `name@hash`.
     pub model: String,
-    /// Width and height of a whole frame, in pixels.
+    /// Width and height of the picture of a whole frame, in pixels, that the model was made for;
+    /// [`Self::frame_size_for`] fits the frame's shape.
     pub frame_size: (usize, usize),
+    /// Width and height of every picture are multiples of this, in pixels.
+    pub multiple: usize,
     /// Width and height of the window around a face that is being tracked, in pixels.
     pub track_size: usize,
     pub channels: Channels,
@@ -61,12 +64,34 @@ pub struct DetectorSpec {
     pub score_threshold: f32,
 }
 
+impl DetectorSpec {
+    /// Width and height, in pixels, of the picture that shows a whole frame of `frame` (width, height)
+    /// largest, at the cost of `frame_size` and a fifteenth of it at most: upright for an upright frame.
+    /// The answer to such a picture's own size is that size.
+    pub fn frame_size_for(&self, frame: (usize, usize)) -> (usize, usize) {
+        let most = self.frame_size.0 * self.frame_size.1 * 16 / 15;
+        let mut best = ((0.0, 0), self.frame_size);
+        for width in (self.multiple..=most / self.multiple).step_by(self.multiple) {
+            let room = most / width / self.multiple * self.multiple;
+            let height =
+                (width * frame.1).div_ceil(frame.0).next_multiple_of(self.multiple).min(room);
+            let scale = (width as f64 / frame.0 as f64).min(height as f64 / frame.1 as f64);
+            // Of two that show it alike, the smaller.
+            let worth = (scale, most - width * height);
+            if worth > best.0 {
+                best = (worth, (width, height));
+            }
+        }
+        best.1
+    }
+}
+
 /// Finds faces.
 pub trait FaceDetector: Send + Sync {
     fn spec(&self) -> &DetectorSpec;
 
-    /// Faces in a picture of `frame_size` or of `track_size` x `track_size`, best first, each
-    /// found once, none below `min_score`.
+    /// Faces in a picture of a [`DetectorSpec::frame_size_for`] or of `track_size` x `track_size`, best
+    /// first, each found once, none below `min_score`.
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error>;
 
     /// The same for several pictures of one size, in their order; at once where that is faster.
@@ -191,6 +216,36 @@ impl CropSpec {
                 Point::new(0.66, 0.77),
             ],
             face_box: Rect::new(0.08, 0.02, 0.84, 0.96),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_shown_in_its_own_shape() {
+        let spec = DetectorSpec {
+            model: String::new(),
+            frame_size: (320, 192),
+            multiple: 32,
+            track_size: 96,
+            channels: Channels::Rgb,
+            score_threshold: 0.5,
+        };
+        for (frame, picture) in [
+            ((1920, 1080), (320, 192)),
+            ((640, 480), (288, 224)),
+            ((176, 144), (288, 224)),
+            ((500, 500), (256, 256)),
+            ((1080, 1920), (192, 320)),
+            ((2560, 1080), (384, 160)),
+            ((100_000, 10), (2048, 32)),
+            ((1, 10_000), (32, 2048)),
+        ] {
+            assert_eq!(spec.frame_size_for(frame), picture, "{frame:?}");
+            assert_eq!(spec.frame_size_for(picture), picture);
         }
     }
 }

@@ -111,6 +111,7 @@ mod tests {
         let spec = DetectorSpec {
             model: "twice".into(),
             frame_size: (320, 192),
+            multiple: 32,
             track_size: 96,
             channels: Channels::Gray,
             score_threshold: 0.5,

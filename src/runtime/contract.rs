@@ -174,6 +174,7 @@ fn detector(toml: DetectorToml) -> Result<Description, String> {
     let spec = DetectorSpec {
         model: toml.name.clone(),
         frame_size: (width, height),
+        multiple,
         track_size: toml.input.track_size,
         channels,
         score_threshold: toml.score_threshold,

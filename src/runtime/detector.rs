@@ -2,7 +2,12 @@
 
 //! The face detector on top of a graph.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use ndarray::{ArrayD, Ix4};
+use once_cell::sync::OnceCell;
 
 use super::contract::Kind;
 use super::graph::{Backend, Network};
@@ -18,46 +23,81 @@ const MAX_IOU: f32 = 0.4;
 /// A cell has a say in where a face lies at this part of the score that a face needs.
 const VOTE: f32 = 0.5;
 
-/// A detector with its graph loaded twice: for whole frames and for the window around one face.
+/// A detector with its graph loaded for the window around one face and for whole frames of the model's
+/// own size; for frames of another shape when the first of them comes.
 pub struct Detector {
     spec: DetectorSpec,
-    strides: Vec<usize>,
     normal: Normal,
-    frame: Network,
-    track: Network,
+    source: Source,
+    /// By width and height of the pictures.
+    networks: Mutex<HashMap<(usize, usize), Slot>>,
+}
+
+/// A place for a network, filled by the first who needs it; the others wait.
+type Slot = Arc<OnceCell<Network>>;
+
+/// What the graph is loaded from, for whichever size.
+struct Source {
+    backend: Arc<dyn Backend>,
+    label: String,
+    onnx: Cow<'static, [u8]>,
+    channels: usize,
+    strides: Vec<usize>,
+}
+
+impl Source {
+    fn load(&self, (width, height): (usize, usize)) -> Result<Network, Error> {
+        let shape = vec![1, self.channels, height, width];
+        let names: Vec<String> = self
+            .strides
+            .iter()
+            .flat_map(|s| [format!("score_{s}"), format!("geometry_{s}")])
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let inputs = [("image", shape)];
+        let network = Network::load(&*self.backend, &self.label, &self.onnx, &inputs, &names)?;
+        for (k, stride) in self.strides.iter().enumerate() {
+            let (rows, columns) = (height / stride, width / stride);
+            network.expect_output(2 * k, &[1, 1, rows, columns])?;
+            network.expect_output(2 * k + 1, &[1, GEOMETRY, rows, columns])?;
+        }
+        Ok(network)
+    }
 }
 
 impl Detector {
     /// Fails when the package holds no detector or its graph does not fit.
-    pub fn load(backend: &dyn Backend, package: &Package) -> Result<Self, Error> {
+    pub fn load(backend: &Arc<dyn Backend>, package: &Package) -> Result<Self, Error> {
         let Kind::Detector { spec, strides } = &package.description.kind else {
             let kind = package.description.kind.name();
             return Err(package.refused(format!("kind is \"{kind}\", a detector is wanted here")));
         };
-        let load = |(width, height): (usize, usize)| -> Result<Network, Error> {
-            let shape = vec![1, spec.channels.count(), height, width];
-            let names: Vec<String> = strides
-                .iter()
-                .flat_map(|s| [format!("score_{s}"), format!("geometry_{s}")])
-                .collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let graph = &package.graphs[0];
-            let network =
-                Network::load(backend, &graph.label, &graph.onnx, &[("image", shape)], &names)?;
-            for (k, stride) in strides.iter().enumerate() {
-                let (rows, columns) = (height / stride, width / stride);
-                network.expect_output(2 * k, &[1, 1, rows, columns])?;
-                network.expect_output(2 * k + 1, &[1, GEOMETRY, rows, columns])?;
-            }
-            Ok(network)
-        };
-        Ok(Self {
-            spec: spec.clone(),
+        let source = Source {
+            backend: backend.clone(),
+            label: package.graphs[0].label.clone(),
+            onnx: package.graphs[0].onnx.clone(),
+            channels: spec.channels.count(),
             strides: strides.clone(),
+        };
+        let detector = Self {
+            spec: spec.clone(),
             normal: package.description.normal.clone(),
-            frame: load(spec.frame_size)?,
-            track: load((spec.track_size, spec.track_size))?,
-        })
+            source,
+            networks: Mutex::default(),
+        };
+        detector.network(spec.frame_size)?;
+        detector.network((spec.track_size, spec.track_size))?;
+        Ok(detector)
+    }
+
+    /// The one for pictures of that width and height, loaded now if need be.
+    fn network(&self, size: (usize, usize)) -> Result<Slot, Error> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = networks.entry(size).or_default().clone();
+        // Others need not wait for it.
+        drop(networks);
+        slot.get_or_try_init(|| self.source.load(size))?;
+        Ok(slot)
     }
 }
 
@@ -67,7 +107,8 @@ impl FaceDetector for Detector {
     }
 
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error> {
-        let outputs = self.network(picture)?.run(&[self.input(picture).view()])?;
+        let slot = self.network(self.size(picture)?)?;
+        let outputs = loaded(&slot).run(&[self.input(picture).view()])?;
         Ok(self.faces(&outputs, min_score))
     }
 
@@ -78,28 +119,30 @@ impl FaceDetector for Detector {
     ) -> Result<Vec<Vec<Detection>>, Error> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let inputs = pictures.iter().map(|picture| vec![self.input(picture)]).collect();
-        let answers = self.network(first)?.run_all(inputs)?;
+        let slot = self.network(self.size(first)?)?;
+        let answers = loaded(&slot).run_all(inputs)?;
         Ok(answers.iter().map(|outputs| self.faces(outputs, min_score)).collect())
     }
 }
 
+fn loaded(slot: &OnceCell<Network>) -> &Network {
+    slot.get().expect("it was loaded before it was given out")
+}
+
 impl Detector {
-    /// The one for pictures of this size.
-    fn network(&self, picture: &Picture) -> Result<&Network, Error> {
-        let (size, track) = ((picture.width, picture.height), self.spec.track_size);
-        let network = match size {
-            _ if picture.channels != self.spec.channels => None,
-            _ if size == self.spec.frame_size => Some(&self.frame),
-            _ if size == (track, track) => Some(&self.track),
-            _ => None,
-        };
-        network.ok_or_else(|| {
-            let ((width, height), channels) = (self.spec.frame_size, self.spec.channels);
-            Error::Picture(format!(
-                "the detector takes {channels:?} of {width}x{height} or {track}x{track}, not {:?} of {}x{}",
-                picture.channels, picture.width, picture.height
-            ))
-        })
+    /// Width and height of a picture that the graph is for.
+    fn size(&self, picture: &Picture) -> Result<(usize, usize), Error> {
+        let (size, spec) = ((picture.width, picture.height), &self.spec);
+        let fits = [spec.frame_size, (spec.track_size, spec.track_size)].contains(&size)
+            || spec.frame_size_for(size) == size;
+        if fits && picture.channels == spec.channels {
+            return Ok(size);
+        }
+        let ((width, height), track, channels) = (spec.frame_size, spec.track_size, spec.channels);
+        Err(Error::Picture(format!(
+            "the detector takes {channels:?} of {width}x{height}, of about as many pixels in another shape, or of {track}x{track}, not {:?} of {}x{}",
+            picture.channels, picture.width, picture.height
+        )))
     }
 
     fn input(&self, picture: &Picture) -> ArrayD<f32> {
@@ -112,7 +155,7 @@ impl Detector {
 
     fn faces(&self, outputs: &[ArrayD<f32>], min_score: f32) -> Vec<Detection> {
         let mut found = Vec::new();
-        for (stride, maps) in self.strides.iter().zip(outputs.chunks_exact(2)) {
+        for (stride, maps) in self.source.strides.iter().zip(outputs.chunks_exact(2)) {
             let [score, geometry] = [&maps[0], &maps[1]].map(|map| {
                 map.view().into_dimensionality::<Ix4>().expect("the shapes were checked at load")
             });

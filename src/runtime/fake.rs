@@ -40,11 +40,12 @@ pub struct ScriptedDetector<F> {
 }
 
 impl<F: Fn(&Picture) -> Vec<Detection> + Send + Sync> ScriptedDetector<F> {
-    /// `find` is given the whole frame as 320x192 RGB, a tracked face's window as 96x96.
+    /// `find` is given a whole frame of 16:9 as 320x192 RGB, a tracked face's window as 96x96.
     pub fn new(find: F) -> Self {
         let spec = DetectorSpec {
             model: "scripted-face@000000000000".into(),
             frame_size: (320, 192),
+            multiple: 32,
             track_size: 96,
             channels: Channels::Rgb,
             score_threshold: 0.5,

@@ -32,7 +32,7 @@ pub fn detector(
     static LOADED: Shared<dyn FaceDetector> = LazyLock::new(Mutex::default);
     let package = open(path, &DETECTOR)?;
     let key = (backend.name().to_owned(), package.content.clone(), 0);
-    Ok(shared(&LOADED, key, || Ok(Box::new(Detector::load(&**backend, &package)?)))?)
+    Ok(shared(&LOADED, key, || Ok(Box::new(Detector::load(backend, &package)?)))?)
 }
 
 /// The expression network of that path (a `model.toml` or its folder), or the built-in one, made

@@ -43,9 +43,12 @@ def detector_curve(m: dict) -> str:
 def detector_rest(m: dict) -> str:
     d = m["detector"]
     w, small = d["windows_96"], d["windows_64"]
+    bounded = lambda r: f"{percent(r['recall'])} % ({r['false_per_image']:.3f}, score {r['score']:.2f})"
     rows = [["faces scored / photographs", f"{d['faces']} / {d['photographs']}"],
+            [f"two looks: recall at {d['at_alarms']['asked']} false alarms a photograph at most", bounded(d["at_alarms"])],
+            *([["the same, labels reviewed", bounded(r)]] if (r := d.get("reviewed_at_alarms")) else []),
             ["mean overlap of matched boxes", f"{d['mean_iou']:.3f}"],
-            ["landmark error, mean, share of the face's height (faces of 20 pixels and more in 320x192)", f"{percent(d['landmark_error'])} %"],
+            ["landmark error, mean, share of the face's height (faces of 20 pixels and more in the first look)", f"{percent(d['landmark_error'])} %"],
             ["tracking windows of 96x96: found at score 0.5", f"{percent(w['recall'])} % of {w['faces']}"],
             ["tracking windows of 96x96: landmark error", f"{percent(w['landmark_error'])} %"],
             ["windows of 64x64: found, landmark error", f"{percent(small['recall'])} %, {percent(small['landmark_error'])} %"],

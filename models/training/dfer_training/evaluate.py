@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from . import CLASSES, common, facedet, ferplus, footage, metrics, robustness
-from .detector_measure import both_looks, measure, measure_windows, search_curve
+from .detector_measure import at_alarms, both_looks, measure, measure_windows, search_curve
 from .export import session
 
 # What a viewer says: class, from, to (seconds). From the footage's own description.
@@ -83,9 +83,10 @@ def detector_figures(args, log) -> dict:
     out = measure(network, val, device)
     out["score_threshold"] = network.threshold
     seen = both_looks(network, val, device)
-    out["search"] = search_curve(seen, val)
+    out["search"], out["at_alarms"] = search_curve(seen, val), at_alarms(seen, val)
     if args.review:
-        out["reviewed"] = search_curve(seen, facedet.reviewed(val, args.review))
+        photos = facedet.reviewed(val, args.review)
+        out["reviewed"], out["reviewed_at_alarms"] = search_curve(seen, photos), at_alarms(seen, photos)
     out["windows_96"] = measure_windows(network, val, device)
     out["windows_64"] = measure_windows(network, val, device, side=64)
     frame, window = (np.zeros((1, 3, *s), np.float32) for s in ((192, 320), (96, 96)))

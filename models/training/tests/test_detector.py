@@ -9,7 +9,7 @@ import torch
 
 from dfer_training import common, detector, facedet, graph, search
 from dfer_training.detector_loss import assign, cells, decode, loss, overlap
-from dfer_training.detector_measure import measure, merge, neither
+from dfer_training.detector_measure import at_alarms, measure, merge, neither
 from dfer_training.nets import Detector, multiply_adds
 
 
@@ -213,6 +213,18 @@ def test_both_looks_decide_on_what_the_first_suggests():
     assert search.overlap(faces[0][0], np.array(box)) > 0.6
     seen = search.looks(detect, image, 0.2)
     assert len(seen) == 2 and len(search.decide(seen, 0.4)) == 2
+    # Of the two, which score 0.65 and 0.425, one is no face: no alarm at all from 0.43 on.
+    row = at_alarms([seen], [photo([box], (320, 192))])
+    assert (row["score"], row["recall"], row["false_per_image"]) == (0.43, 1, 0)
+
+
+@pytest.mark.parametrize("picture, shape", [
+    ((1920, 1080), (320, 192)), ((640, 480), (288, 224)), ((500, 500), (256, 256)), ((1080, 1920), (192, 320)),
+    ((2560, 1080), (384, 160)), ((100_000, 10), (2048, 32)), ((1, 10_000), (32, 2048)),
+])
+def test_a_picture_is_shown_in_its_own_shape(picture, shape):
+    """The same answers as the runtime's `frame_size_for` is tested for."""
+    assert search.frame_for(picture) == shape == search.frame_for(shape)
 
 
 def test_a_reviewed_label_is_neither_face_nor_background(tmp_path):
