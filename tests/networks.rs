@@ -166,10 +166,17 @@ fn detector_finds_bright_spots() {
 
     let window = flat(Channels::Rgb, 32, 255);
     assert!(!detector.detect(&window, 0.5).unwrap().is_empty());
+    // A frame of another shape: the same spot, found in an upright picture.
+    let mut upright = Picture::filled(Channels::Rgb, 32, 64, 0);
+    for y in 40..48 {
+        upright.data[(y * 32 + 8) * 3..(y * 32 + 16) * 3].fill(255);
+    }
+    let Rect { x, y, w, h } = detector.detect(&upright, 0.5).unwrap()[0].rect;
+    assert_near(&[x, y, w, h], &[4.0, 32.0, 16.0, 24.0]);
     let error = detector.detect(&flat(Channels::Rgb, 48, 0), 0.5).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "picture does not fit its description: the detector takes Rgb of 64x32 or 32x32, not Rgb of 48x48"
+        "picture does not fit its description: the detector takes Rgb of 64x32, or as many pixels in another shape, or 32x32, not Rgb of 48x48"
     );
 }
 

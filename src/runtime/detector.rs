@@ -140,7 +140,7 @@ impl Detector {
         }
         let ((width, height), track, channels) = (spec.frame_size, spec.track_size, spec.channels);
         Err(Error::Picture(format!(
-            "the detector takes {channels:?} of {width}x{height}, of about as many pixels in another shape, or of {track}x{track}, not {:?} of {}x{}",
+            "the detector takes {channels:?} of {width}x{height}, or as many pixels in another shape, or {track}x{track}, not {:?} of {}x{}",
             picture.channels, picture.width, picture.height
         )))
     }
