@@ -39,10 +39,9 @@ def arguments(argv: list[str]):
 
 
 def load_encoder(path: Path, device) -> tuple[Encoder, str]:
-    """The averaged encoder of a checkpoint, and a short name of its weights for caches."""
-    state = common.load_checkpoint(common.need(path, "the encoder's checkpoint"))
+    """The averaged encoder of a checkpoint, or of `checkpoints/`, and a short name of its weights for caches."""
     network = Encoder().to(device, memory_format=torch.channels_last)
-    network.load_state_dict(state["average"])
+    common.load_weights(common.need(path, "the encoder's checkpoint"), network)
     digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in network.parameters())).hexdigest()
     return network.eval(), digest[:12]
 

@@ -139,15 +139,15 @@ def tenths(agree: np.ndarray, right: np.ndarray) -> list[dict]:
 
 
 def gates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(min-agreement, min-confidence): the lowest of each, in steps of 0.025, from which on answers within 0.05 are right at
-    least two times out of three."""
+    """(min-agreement, min-confidence): the lowest of each, in steps of 0.025, from which on answers within 0.05, fifty of them
+    and more, are right at least two times out of three."""
     mean, agree = calibration.mean(logits), calibration.agreement(logits)
     right = mean.argmax(1) == labels
 
     def lowest(values: np.ndarray, low: float, high: float) -> float:
         for least in np.arange(low, high, 0.025):
             near = (values >= least) & (values < least + 0.05)
-            if near.sum() >= 20 and right[near].mean() >= 2 / 3:
+            if near.sum() >= 50 and right[near].mean() >= 2 / 3:
                 return round(float(least), 3)
         return high
 

@@ -63,7 +63,7 @@ def versions(images: torch.Tensor, g: torch.Generator, rng) -> torch.Tensor:
     covered = []
     for picture in x[:, 0].numpy():
         thing = Occluder(rng, size, float(np.median(picture)) * 255)
-        covered.append(thing.put(picture * 255, rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.8)) / 255)
+        covered.append(thing.put(picture * 255, rng.uniform(0.2, 0.8), rng.uniform(0.5, 0.9)) / 255)
     out.append(torch.from_numpy(np.array(covered, np.float32))[:, None].clamp(0, 1))
     return torch.stack(out, 1)
 
@@ -177,10 +177,12 @@ class Composer:
             mix = torch.where(chosen[:, None], share, mix)
         frames = torch.lerp(self.drift(g, a), self.drift(g, b), mix[:, :, None])
         truth = torch.lerp(self.bank.votes[a][:, None], self.bank.votes[b][:, None], mix[:, :, None])
-        # A hand or a board for some time; broken windows are covered for most of it.
-        covered = torch.rand(batch, generator=g) < 0.2
-        width = torch.where(broken[:, None], u(0.5, 1.2), u(0.1, 0.7)) * n
-        c0 = u(-0.2, 0.9) * n
+        # A hand or a board for some time, or for all of it, as people hold theirs before the mouth; broken windows are
+        # covered for most of it.
+        covered = torch.rand(batch, generator=g) < 0.25
+        long = broken | (torch.rand(batch, generator=g) < 0.4)
+        width = torch.where(long[:, None], u(0.5, 1.4), u(0.1, 0.7)) * n
+        c0 = torch.where(long[:, None], u(-0.4, 0.4), u(-0.2, 0.9)) * n
         cover = (((t - c0 + 1) / 2).clamp(0, 1) * ((c0 + width - t) / 2).clamp(0, 1)) * (covered | broken)[:, None]
         hidden = self.bank.embeddings[a, VERSIONS - 1].float()[:, None]
         return torch.lerp(frames, hidden, cover[:, :, None]), length, truth, cover

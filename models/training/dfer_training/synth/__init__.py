@@ -12,7 +12,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--what", nargs="+", choices=["stills", "frames", "sequences", "demo"], default=["stills", "frames", "sequences"])
     p.add_argument("--stills", type=int, default=12000, help="aligned crops for the encoder")
     p.add_argument("--frames", type=int, default=1500, help="whole pictures with boxes and landmarks")
-    p.add_argument("--per-person", type=int, default=2, help="sequences of each of the 560 people to train on, 1 to 7")
+    p.add_argument("--per-person", type=int, default=5, help="sequences of each of the 560 people to train on, 1 to 7")
     p.add_argument("--held-out", type=int, default=5, help="sequences of each of the 140 people to measure on, 1 to 7")
     p.add_argument("--crop", type=Path, help="crop.json of stage align: places faces as FER+'s (default: WORK/crop.json)")
     p.add_argument("--detector", type=Path, help="detector checkpoint (default: WORK/detector.pt)")

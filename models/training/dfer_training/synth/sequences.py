@@ -93,7 +93,7 @@ def _path(rng, duration):
     return lambda t: (float(np.interp(t, times, places)), height + 0.03 * np.sin(3 * t))
 
 
-def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 2, held_out: int = 5, size: int = 64, seed: int = 3, log=print):
+def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 5, held_out: int = 5, size: int = 64, seed: int = 3, log=print):
     """Sequences of everybody, faces aligned on `template` [5, 2], into `out`/part-NNN.npz (35 people each); existing files are kept.
     `per_person` of each of those who are trained on, `held_out` of each of the others.
 
