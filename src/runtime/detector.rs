@@ -34,7 +34,7 @@ pub struct Detector {
 }
 
 /// A place for a network, filled by the first who needs it; the others wait.
-type Slot = Arc<OnceCell<Network>>;
+type Slot = Arc<OnceCell<Arc<Network>>>;
 
 /// What the graph is loaded from, for whichever size.
 struct Source {
@@ -91,13 +91,12 @@ impl Detector {
     }
 
     /// The one for pictures of that width and height, loaded now if need be.
-    fn network(&self, size: (usize, usize)) -> Result<Slot, Error> {
+    fn network(&self, size: (usize, usize)) -> Result<Arc<Network>, Error> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = networks.entry(size).or_default().clone();
         // Others need not wait for it.
         drop(networks);
-        slot.get_or_try_init(|| self.source.load(size))?;
-        Ok(slot)
+        slot.get_or_try_init(|| self.source.load(size).map(Arc::new)).cloned()
     }
 }
 
@@ -107,8 +106,8 @@ impl FaceDetector for Detector {
     }
 
     fn detect(&self, picture: &Picture, min_score: f32) -> Result<Vec<Detection>, Error> {
-        let slot = self.network(self.size(picture)?)?;
-        let outputs = loaded(&slot).run(&[self.input(picture).view()])?;
+        let network = self.network(self.size(picture)?)?;
+        let outputs = network.run(&[self.input(picture).view()])?;
         Ok(self.faces(&outputs, min_score))
     }
 
@@ -119,14 +118,9 @@ impl FaceDetector for Detector {
     ) -> Result<Vec<Vec<Detection>>, Error> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let inputs = pictures.iter().map(|picture| vec![self.input(picture)]).collect();
-        let slot = self.network(self.size(first)?)?;
-        let answers = loaded(&slot).run_all(inputs)?;
+        let answers = self.network(self.size(first)?)?.run_all(inputs)?;
         Ok(answers.iter().map(|outputs| self.faces(outputs, min_score)).collect())
     }
-}
-
-fn loaded(slot: &OnceCell<Network>) -> &Network {
-    slot.get().expect("it was loaded before it was given out")
 }
 
 impl Detector {
