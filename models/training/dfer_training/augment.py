@@ -68,9 +68,9 @@ def warp(x: torch.Tensor, size: int, degrees, scale, shift, aspect=None, shear=N
 def gaussian(x: torch.Tensor, sigma: float) -> torch.Tensor:
     r = max(1, math.ceil(2.5 * sigma))
     k = torch.exp(-torch.arange(-r, r + 1, dtype=x.dtype) ** 2 / (2 * sigma * sigma))
-    k = k / k.sum()
-    x = F.conv2d(F.pad(x, (r, r, 0, 0), mode="replicate"), k[None, None, None])
-    return F.conv2d(F.pad(x, (0, 0, r, r), mode="replicate"), k[None, None, :, None])
+    k, y = k / k.sum(), x.flatten(0, 1)[:, None]
+    y = F.conv2d(F.pad(y, (r, r, 0, 0), mode="replicate"), k[None, None, None])
+    return F.conv2d(F.pad(y, (0, 0, r, r), mode="replicate"), k[None, None, :, None]).reshape(x.shape)
 
 
 def coarsen(x: torch.Tensor, ratio: float) -> torch.Tensor:
@@ -82,13 +82,13 @@ def coarsen(x: torch.Tensor, ratio: float) -> torch.Tensor:
 @on_its_device
 def jpeg(x: torch.Tensor, quality: float) -> torch.Tensor:
     """What JPEG loses at `quality` (1..100): quantised DCT of 8x8 blocks. Sides must be multiples of 8."""
-    b, _, h, w = x.shape
+    h, w = x.shape[-2:]
     factor = 5000 / quality if quality < 50 else 200 - 2 * quality
     table = ((LUMA.to(x.device) * factor + 50) / 100).floor().clamp(1, 255)
     dct = DCT.to(x.device)
-    blocks = (x * 255 - 128).reshape(b, h // 8, 8, w // 8, 8).transpose(2, 3)
+    blocks = (x * 255 - 128).reshape(-1, h // 8, 8, w // 8, 8).transpose(2, 3)
     coded = ((dct @ blocks @ dct.T) / table).round() * table
-    plain = (dct.T @ coded @ dct).transpose(2, 3).reshape(b, 1, h, w)
+    plain = (dct.T @ coded @ dct).transpose(2, 3).reshape(x.shape)
     return ((plain + 128) / 255).clamp(0, 1)
 
 
@@ -123,14 +123,25 @@ def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor,
     x = warp(x, size, normal(g, b, 10) * loose, torch.exp(normal(g, b, 0.09) * loose),
              torch.randn(b, 2, generator=g) * 0.08 * loose[:, None], torch.exp(normal(g, b, 0.07)), normal(g, b, 0.06),
              torch.where(some(g, b, 0.3 * strength), normal(g, b, 0.2), torch.zeros(b)), some(g, b, 0.5), border)
+    return occlude(expose(x, g, strength), g, strength)
+
+
+@on_its_device
+def expose(x: torch.Tensor, g: torch.Generator, strength: float = 1.0, glare: float = 0.0) -> torch.Tensor:
+    """How well a face is seen: light, blur, coarseness, compression, noise. `strength` scales how many pictures are disturbed,
+    the share `glare` is over-exposed. What a picture of several channels, such as the frames of a film, suffers is the same in
+    all of them, but for the noise."""
+    b = len(x)
     view = lambda v: v[:, None, None, None]
     lit = some(g, b, 0.8 * strength)
     gamma = torch.where(lit, torch.exp(normal(g, b, 0.3)), torch.ones(b))
     x = x.clamp(1e-4, 1) ** view(gamma)
     contrast = torch.where(lit, torch.exp(normal(g, b, 0.22)), torch.ones(b))
     bright = torch.where(lit, normal(g, b, 0.1), torch.zeros(b))
-    dim = torch.where(some(g, b, 0.1 * strength), uniform(g, b, 0.2, 0.6), torch.ones(b))
-    x = (((x - 0.5) * view(contrast) + 0.5 + view(bright)) * view(dim)).clamp(0, 1)
+    gain = torch.where(some(g, b, 0.1 * strength), uniform(g, b, 0.2, 0.6), torch.ones(b))
+    if glare:
+        gain = torch.where(some(g, b, glare), uniform(g, b, 1.2, 2.2), gain)
+    x = (((x - 0.5) * view(contrast) + 0.5 + view(bright)) * view(gain)).clamp(0, 1)
     x = side_light(x, uniform(g, b, 0, 2 * math.pi), torch.where(some(g, b, 0.3 * strength), uniform(g, b, 0.2, 0.9), torch.zeros(b)))
     for share, change in ((0.15, lambda v: gaussian(v, float(uniform(g, 1, 0.5, 2.0)))),
                           (0.15, lambda v: coarsen(v, float(uniform(g, 1, 0.22, 0.6)))),
@@ -139,8 +150,7 @@ def faces(x: torch.Tensor, size: int, g: torch.Generator, aligned: torch.Tensor,
         if len(index):
             x = x.index_copy(0, index, change(x[index]))
     noise = torch.where(some(g, b, 0.3 * strength), uniform(g, b, 0.01, 0.08), torch.zeros(b))
-    x = x + torch.randn(x.shape, generator=g) * view(noise)
-    return occlude(x, g, strength).clamp(0, 1)
+    return (x + torch.randn(x.shape, generator=g) * view(noise)).clamp(0, 1)
 
 
 @on_its_device

@@ -14,6 +14,8 @@ from .nets import Encoder
 
 COMPOSED = 1500
 """Pictures of valid and of test from which windows are composed."""
+SPOILT = 1 / 3
+"""Of what a head is trained on, the share that is badly lit, coarse or noisy from start to end."""
 
 
 def arguments(argv: list[str]):
@@ -53,13 +55,13 @@ def banks(args, splits: tuple, network, key: str, device, log) -> dict:
     for split in splits:
         # Every seed is measured on the same pictures.
         seed = args.seed if split == "train" else 1
-        path = args.work / "banks" / (f"{key}-{split}-{seed}" + (f"-{args.cap}.pt" if split == "train" else ".pt"))
+        path = args.work / "banks" / (f"{key}-{split}-{seed}" + (f"-{args.cap}-{SPOILT:.2f}.pt" if split == "train" else ".pt"))
         if not path.exists():
             faces = ferplus.load(root, split)
             images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(seed),
                                      0.85 if split == "train" else 1.0)
             rows = pseudo.choose(faces.labels, args.cap, seed) if split == "train" else np.random.default_rng(seed).permutation(len(faces.labels))[:COMPOSED]
-            made = {split: vars(pseudo.build(network, faces, images, rows, device, seed, log))}
+            made = {split: vars(pseudo.build(network, faces, images, rows, device, seed, log, SPOILT if split == "train" else 0.0))}
             if split != "train":
                 whole = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, device)
                 made[f"{split}-stills"] = {"embeddings": whole[:, None].half(), "votes": torch.from_numpy(faces.votes),
@@ -86,22 +88,22 @@ def loss_of(head, batch, g, smooth: float = 0.02) -> torch.Tensor:
     return cost(logits) + 0.1 * cost(long) + 0.1 * cost(short) + 0.1 * each
 
 
-def fit(args, head, composer, sequences, device, log):
-    """Trains `head`; returns its running average, which is what is measured and shipped."""
+def fit(args, head, composer, sequences: list[tuple], device, log):
+    """Trains `head` on `composer`'s windows of real faces and, a share of `args.rendered`, on `sequences`: SynDFER in one or more
+    versions, each with its share. Returns the running average, which is what is measured and shipped."""
     decay = [p for p in head.parameters() if p.ndim > 1]
     plain = [p for p in head.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": args.decay}, {"params": plain, "weight_decay": 0.0}], args.rate)
     average, progress = common.Average(head, 0.998), common.Progress(log, args.name, args.steps)
-    rows = sequences.rows("train") if sequences is not None else None
+    rendered = [(version, version.rows("train"), round(args.batch * args.rendered * share)) for version, share in sequences]
     running = None
     for step in range(args.steps):
         g = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
         for group in optimiser.param_groups:
             group["lr"] = args.rate * common.one_cycle(step, args.steps)
-        rendered = int(args.batch * args.rendered) if rows is not None else 0
-        batch = composer.draw(g, args.batch - rendered)
-        if rendered:
-            batch = tuple(torch.cat(pair) for pair in zip(batch, sequences.draw(g, rows, rendered)))
+        batches = [composer.draw(g, args.batch - sum(count for _, _, count in rendered))]
+        batches += [version.draw(g, rows, count) for version, rows, count in rendered]
+        batch = tuple(torch.cat(column) for column in zip(*batches))
         head.train()
         loss = loss_of(head, batch, g)
         optimiser.zero_grad(set_to_none=True)
@@ -159,7 +161,9 @@ def main(argv: list[str]) -> None:
         return dataset_run.main(args, device, log)
     network, key = load_encoder(args.encoder or args.work / "encoder.pt", device)
     real = banks(args, ("train", "valid") + (("test",) if args.test else ()), network, key, device, log)
-    sequences = syndfer.load(args.sequences or args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
+    folder = args.sequences or args.work / "synth" / "seq"
+    sequences = syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq", log)
+    spoilt = syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq-spoilt-{args.seed}", log, syndfer.spoil(args.seed), "train")
     features = real["train"].embeddings.shape[2]
     head = temporal.Head(features)
     sample = real["train"].embeddings[:, 0].float()
@@ -167,7 +171,7 @@ def main(argv: list[str]) -> None:
     if args.start:
         head.load_state_dict(common.load_checkpoint(common.need(args.start, "the head to start from"))["head"])
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
-    head = fit(args, head, pseudo.Composer(real["train"]), sequences, device, log)
+    head = fit(args, head, pseudo.Composer(real["train"]), [(sequences, 1 - SPOILT), (spoilt, SPOILT)], device, log)
     calibration = head_measure.calibrate(head, real)
     figures = head_measure.figures(head, real, sequences, calibration)
     for line in head_measure.lines(figures):

@@ -19,6 +19,8 @@ VERSIONS = 5
 """Embeddings a picture: the first is the picture itself, the last the covered one."""
 FRAMES = 39
 """Grid frames of the longest window (2.56 s at 15 a second, both ends)."""
+GLARE = 0.1
+"""Of the pictures and films that are spoilt for the head, the share that is over-exposed."""
 
 
 @dataclass
@@ -43,9 +45,8 @@ def choose(labels: np.ndarray, cap: int, seed: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def versions(images: torch.Tensor, g: torch.Generator, rng) -> torch.Tensor:
-    """uint8 [B, S, S] -> float [B, VERSIONS, 1, S, S] in 0..1."""
-    x = images[:, None].float() / 255
+def versions(x: torch.Tensor, g: torch.Generator, rng) -> torch.Tensor:
+    """[B, 1, S, S] in 0..1 -> [B, VERSIONS, 1, S, S]."""
     size = x.shape[-1]
     flip = augment.some(g, len(x), 0.5)
     x = torch.where(flip[:, None, None, None], x.flip(-1), x)
@@ -89,12 +90,15 @@ def pictures(faces: ferplus.Faces, aligned, rng, share: float = 0.85) -> np.ndar
     return images
 
 
-def build(network, faces: ferplus.Faces, images: np.ndarray, rows: np.ndarray, device, seed: int, log=None) -> Bank:
-    """Encodes all versions of `rows` of the pictures."""
+def build(network, faces: ferplus.Faces, images: np.ndarray, rows: np.ndarray, device, seed: int, log=None, spoilt: float = 0.0) -> Bank:
+    """Encodes all versions of `rows` of the pictures; of the share `spoilt` they are made from a badly lit, coarse or noisy one."""
     g, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     out, progress = [], common.Progress(log, "bank", len(rows)) if log else None
     for start in range(0, len(rows), 128):
-        x = versions(torch.from_numpy(images[rows[start:start + 128]]), g, rng)
+        x = torch.from_numpy(images[rows[start:start + 128]])[:, None].float() / 255
+        if spoilt:
+            x = torch.where(augment.some(g, len(x), spoilt)[:, None, None, None], augment.expose(x, g, glare=GLARE), x)
+        x = versions(x, g, rng)
         out.append(embed(network, x.flatten(0, 1), device).reshape(len(x), VERSIONS, -1).half())
         if progress:
             progress.step(start + len(x))

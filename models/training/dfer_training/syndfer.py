@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import common, pseudo
+from . import augment, common, pseudo
 from .synth.stills import soft_target, split_of
 
 
@@ -48,10 +48,22 @@ class Sequences:
         return frames, length, truth, covered
 
 
+def spoil(seed: int):
+    """A `change` for `load`: the whole film in a light of its own, unsharp, coarse, compressed or noisy, and framed a little off."""
+    def change(film: torch.Tensor) -> torch.Tensor:
+        # Seeded by what it shows, so that an encoding that was stopped goes on with the same.
+        g = torch.Generator().manual_seed(seed + zlib.crc32(film[0].numpy().tobytes()))
+        frames, size = film.transpose(0, 1), film.shape[-1]
+        frames = augment.warp(frames, size, augment.normal(g, 1, 7), torch.exp(augment.normal(g, 1, 0.07)), torch.randn(1, 2, generator=g) * 0.05)
+        return augment.expose(frames, g, glare=pseudo.GLARE).transpose(0, 1)
+
+    return change
+
+
 def load(folder: Path, network, device, cache: Path, log, change=None, only: str | None = None) -> Sequences:
     """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npz per part).
 
-    `only`: leave out the sequences of the other splits. `change`: applied to the pictures (float [B, 1, S, S], 0..1) before encoding, for robustness figures.
+    `only`: leave out the sequences of the other splits. `change`: applied to the pictures of every sequence (float [T, 1, S, S], 0..1) before encoding.
     """
     parts = sorted(p for p in Path(folder).glob("part-*.npz") if "partial" not in p.name)
     if not parts:
@@ -73,7 +85,8 @@ def load(folder: Path, network, device, cache: Path, log, change=None, only: str
                 embeddings = embeddings[each] if len(embeddings) == len(each) else embeddings
             else:
                 x = torch.from_numpy(part["images"][each])[:, None].float() / 255
-                x = change(x) if change else x
+                if change:
+                    x = torch.cat([change(film) for film in x.split(part["lengths"][chosen].tolist())])
                 embeddings = pseudo.embed(network, x, device).half().numpy()
                 cache.mkdir(parents=True, exist_ok=True)
                 np.save(kept, embeddings)

@@ -6,7 +6,8 @@ import onnxruntime
 import pytest
 import torch
 
-from dfer_training import agreement, head_measure, pseudo, sampling, temporal
+from dfer_training import agreement, ferplus, head_measure, pseudo, sampling, syndfer, temporal
+from dfer_training.nets import Encoder
 
 
 def test_key_moments_are_apart_in_order_and_always_enough():
@@ -146,3 +147,27 @@ def test_agreement_has_a_temperature_of_its_own():
     assert np.allclose(soft.mean(logits), sharp.mean(logits))
     assert soft.agreement(logits)[0] > 0.9 and sharp.agreement(logits)[0] < 0.01
     assert sharp.held_back(logits)[0] and not soft.held_back(logits)[0]
+
+
+def test_a_spoilt_film_is_spoilt_alike_in_every_frame_and_again():
+    film = torch.rand(1, 1, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3).expand(6, 1, 64, 64)
+    seeds, worst = range(40), []
+    for seed in seeds:
+        one, two = (syndfer.spoil(seed)(film) for _ in range(2))
+        assert one.shape == film.shape and torch.equal(one, two) and 0 <= one.min() and one.max() <= 1
+        # Noise aside, which is new in every frame.
+        worst.append(float((one[0] - one[5]).abs().mean()))
+    assert max(worst) < 0.1 and 0.4 < np.mean(np.array(worst) < 1e-6) < 0.95
+    looks = torch.stack([syndfer.spoil(seed)(film)[0] for seed in seeds])
+    assert (looks - film[0]).abs().mean() > 0.05
+
+
+def test_spoilt_pictures_are_a_share_of_a_bank():
+    faces = ferplus.Faces(np.zeros((60, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(60) % 7], np.arange(60) % 7, [""] * 60, np.eye(10)[np.arange(60) % 7])
+    images = np.random.default_rng(0).integers(0, 256, (60, 64, 64), dtype=np.uint8)
+    network = Encoder(widths=(8, 8, 8, 8), depths=(1, 1, 1, 1)).eval()
+    build = lambda spoilt: pseudo.build(network, faces, images, np.arange(60), torch.device("cpu"), 1, spoilt=spoilt).embeddings[:, 0].float()
+    # The first version is the picture, or its mirror image, which the encoder sees alike.
+    plain = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, torch.device("cpu"))
+    same = lambda e: float(((e - plain).abs().amax(1) < 0.02 * plain.abs().max()).float().mean())
+    assert same(build(0.0)) == 1.0 and same(build(0.5)) < 0.9
