@@ -73,8 +73,38 @@ pub mod tests {
         (0..count).map(|_| next()).collect()
     }
 
+    /// Has `run` put noise through a convolution of 3x3 and compares every value with the definition.
+    ///
+    /// `run` is given kernels, bias, picture, room for the answer, and the least that a value may be; `None`
+    /// says that the processor cannot.
+    pub fn equals_definition(
+        (inputs, outputs): (usize, usize),
+        (height, width): (usize, usize),
+        stride: usize,
+        run: impl FnOnce(&[f32], &[f32], &[f32], &mut [f32], f32) -> Option<()>,
+    ) {
+        let picture = noise(inputs * height * width, 1);
+        let (kernels, bias) = (noise(outputs * inputs * 9, 2), noise(outputs, 3));
+        let floor = if inputs == 5 { -0.2 } else { f32::NEG_INFINITY };
+        let (rows, columns) = (height / stride, width / stride);
+        let mut found = vec![f32::NAN; outputs * rows * columns];
+        if run(&kernels, &bias, &picture, &mut found, floor).is_none() {
+            return assert!(!available());
+        }
+        for (i, found) in found.into_iter().enumerate() {
+            let (o, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
+            let kernel = &kernels[o * inputs * 9..][..inputs * 9];
+            let sum = direct(&picture, kernel, (height, width), (stride * y, stride * x));
+            let want = floor.max(bias[o] + sum);
+            assert!(
+                (found - want).abs() < 1e-4,
+                "{inputs} to {outputs}, {height}x{width}, value {i}: {found} is not {want}"
+            );
+        }
+    }
+
     /// The convolution of 3x3 around a pixel by its definition, zeros outside the picture.
-    pub fn direct(
+    fn direct(
         picture: &[f32],
         kernel: &[f32],
         (height, width): (usize, usize),

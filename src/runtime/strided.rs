@@ -200,7 +200,7 @@ impl Strided {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::tests::{direct, noise};
+    use super::super::simd::tests::{equals_definition, noise};
     use super::*;
 
     /// Widths with and without whole registers; groups of six, of four, and of both. The second of each two
@@ -215,26 +215,10 @@ mod tests {
             (2, 32, 12, 20),
             (1, 4, 2, 66),
         ] {
-            let picture = noise(inputs * height * width, 1);
-            let (kernels, bias) = (noise(outputs * inputs * 9, 2), noise(outputs, 3));
-            let Some(convolution) = Strided::new(&kernels, &bias, (height, width)) else {
-                assert!(!available());
-                return;
-            };
-            let floor = if inputs == 5 { -0.2 } else { f32::NEG_INFINITY };
-            let mut found = vec![f32::NAN; outputs * height * width / 4];
-            convolution.run(&picture, &mut found, floor);
-            for (i, found) in found.into_iter().enumerate() {
-                let pixels = height * width / 4;
-                let (o, y, x) = (i / pixels, i % pixels / (width / 2), i % (width / 2));
-                let kernel = &kernels[o * inputs * 9..][..inputs * 9];
-                let sum = direct(&picture, kernel, (height, width), (2 * y, 2 * x));
-                let want = floor.max(bias[o] + sum);
-                assert!(
-                    (found - want).abs() < 1e-4,
-                    "{inputs} to {outputs}, {height}x{width}, value {i}: {found} is not {want}"
-                );
-            }
+            let (channels, size) = ((inputs, outputs), (height, width));
+            equals_definition(channels, size, 2, |kernels, bias, picture, found, floor| {
+                Strided::new(kernels, bias, size).map(|it| it.run(picture, found, floor))
+            });
         }
     }
 

@@ -309,7 +309,7 @@ fn store(values: &mut [f32], lanes: __m128) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::tests::{direct, noise};
+    use super::super::simd::tests::{equals_definition, noise};
     use super::*;
 
     /// Sizes with and without whole blocks and lanes.
@@ -323,24 +323,10 @@ mod tests {
             (2, 8, 2, 2),
             (4, 8, 2, 90),
         ] {
-            let picture = noise(inputs * height * width, 1);
-            let (kernels, bias) = (noise(outputs * inputs * 9, 2), noise(outputs, 3));
-            let Some(convolution) = Winograd::new(&kernels, &bias, (height, width)) else {
-                assert!(!available());
-                return;
-            };
-            let mut found = vec![f32::NAN; outputs * height * width];
-            let floor = if inputs == 5 { -0.2 } else { f32::NEG_INFINITY };
-            convolution.run(&picture, &mut found, floor);
-            for (i, found) in found.into_iter().enumerate() {
-                let (o, y, x) = (i / (height * width), i / width % height, i % width);
-                let kernel = &kernels[o * inputs * 9..][..inputs * 9];
-                let want = floor.max(bias[o] + direct(&picture, kernel, (height, width), (y, x)));
-                assert!(
-                    (found - want).abs() < 1e-4,
-                    "{inputs} to {outputs}, {height}x{width}, value {i}: {found} is not {want}"
-                );
-            }
+            let (channels, size) = ((inputs, outputs), (height, width));
+            equals_definition(channels, size, 1, |kernels, bias, picture, found, floor| {
+                Winograd::new(kernels, bias, size).map(|it| it.run(picture, found, floor))
+            });
         }
     }
 
