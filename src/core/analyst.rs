@@ -185,7 +185,7 @@ impl Analyst {
                     let rect = look.found.map_or(*face, |f| f.rect);
                     // Without landmarks the crop is a guess.
                     let score = look.found.map_or(0.5, |f| f.score);
-                    (self.crop(&picture, map, look.found.as_ref(), &rect), score, rect.h)
+                    (self.crop(t, &picture, map, look.found.as_ref(), &rect), score, rect.h)
                 }
             };
             look.quality = Some(quality(&crop, score, height));
@@ -257,6 +257,7 @@ impl Analyst {
 
     fn crop(
         &self,
+        t: Ns,
         patch: &Picture,
         map: &Affine,
         found: Option<&Detection>,
@@ -266,6 +267,7 @@ impl Analyst {
         let crop_to_frame = found
             .and_then(|f| crop::aligned(&spec.crop.template, &f.landmarks, spec.size))
             .unwrap_or_else(|| crop::boxed(&spec.crop.face_box, rect, spec.size));
+        let crop_to_frame = crop::enlarged(&crop_to_frame, spec.size, spec.crop.scale_at(t));
         let map = crop_to_frame.then(&map.inverse());
         patch.sample(&map, spec.size, spec.size, spec.channels, Outside::Edge)
     }

@@ -40,6 +40,12 @@ pub fn boxed(face_box: &Rect, face: &Rect, size: usize) -> Affine {
     Affine::uniform(scale, to.x - from.x * size as f32 * scale, to.y - from.y * size as f32 * scale)
 }
 
+/// The same crop of side `size` with everything in it `scale` times as large about its middle.
+pub fn enlarged(crop: &Affine, size: usize, scale: f32) -> Affine {
+    let middle = size as f32 / 2.0 * (1.0 - 1.0 / scale);
+    Affine::uniform(1.0 / scale, middle, middle).then(crop)
+}
+
 /// The whole frame squeezed into a square.
 pub fn whole(frame_w: usize, frame_h: usize, size: usize) -> Affine {
     Affine::scale_translate(&Rect::new(0.0, 0.0, frame_w as f32, frame_h as f32), size, size)
@@ -96,6 +102,13 @@ mod tests {
         close(map.apply(Point::new(32.0, 0.0)), 90.0, 30.0);
         close(map.apply(Point::new(32.0, 64.0)), 90.0, 158.0);
         close(map.apply(Point::new(0.0, 32.0)), 26.0, 94.0);
+    }
+
+    #[test]
+    fn the_middle_stays_where_it_is() {
+        let map = enlarged(&whole(640, 320, 64), 64, 1.25);
+        close(map.apply(Point::new(32.0, 32.0)), 320.0, 160.0);
+        close(map.apply(Point::new(64.0, 0.0)), 576.0, 32.0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::analyst::{Cut, Job, Look, Outcome};
 use super::crop;
 use super::decision::{Decision, DecisionSettings, Verdict};
 use super::find;
-use super::networks::{Detection, DetectorSpec};
+use super::networks::{Detection, DetectorSpec, ExpressionSpec};
 use super::pixels::{Channels, FrameView, Outside};
 use super::result::{Expression, Status};
 use super::scene::SceneCut;
@@ -50,10 +50,7 @@ pub struct Demands {
     pub detector: Option<DetectorSpec>,
     /// Side of the patch around a face.
     pub patch: usize,
-    /// Side and colour of the encoder's crop.
-    pub crop: (usize, Channels),
-    /// Encoded frames a second at most.
-    pub rate: f64,
+    pub expression: ExpressionSpec,
 }
 
 /// One face of the current frame.
@@ -225,7 +222,7 @@ impl Engine {
 
     /// The faces that are due to be looked at, the largest first.
     pub fn faces(&mut self, frame: &FrameView<'_>) -> Vec<Job> {
-        let due = slot(self.now, (SECOND as f64 / self.demands.rate) as Ns);
+        let due = slot(self.now, (SECOND as f64 / self.demands.expression.sampling.rate) as Ns);
         if self.settings.source == FaceSource::Frame {
             return self.whole_frame(frame, due);
         }
@@ -258,9 +255,10 @@ impl Engine {
         }
         face.looked = Some(due);
         face.confirmed = true;
-        let (side, channels) = self.demands.crop;
-        let map = crop::whole(frame.width(), frame.height(), side);
-        let picture = frame.sample(&map, side, side, channels, Outside::Edge);
+        let spec = &self.demands.expression;
+        let map = crop::whole(frame.width(), frame.height(), spec.size);
+        let map = crop::enlarged(&map, spec.size, spec.crop.scale_at(self.now));
+        let picture = frame.sample(&map, spec.size, spec.size, spec.channels, Outside::Edge);
         vec![Job::Face { t: self.now, track: WHOLE_FRAME, picture, cut: Cut::Crop }]
     }
 

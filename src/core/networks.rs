@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::pixels::{Affine, Channels, Picture};
-use super::types::{Landmarks, Ns, Point, Rect};
+use super::types::{Landmarks, Ns, Point, Rect, SECOND};
 
 /// A face as a detector sees it, in pixels of the picture it was given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,6 +111,9 @@ pub struct CropSpec {
     pub template: Landmarks,
     /// Where the face box comes to lie when there are no landmarks.
     pub face_box: Rect,
+    /// The crop is enlarged about its middle by each of these in turn, [`CropSpec::TURN`] at a time, so that a
+    /// clip shows a face that keeps still in more than one way. Not empty, all above 0.
+    pub scales: Vec<f32>,
 }
 
 /// How a window of a face's history becomes network input.
@@ -205,6 +208,14 @@ pub trait ExpressionNetwork: Send + Sync {
 }
 
 impl CropSpec {
+    /// How long a scale holds.
+    pub const TURN: Ns = SECOND / 5;
+
+    /// By how much the crop of a frame of that time is enlarged.
+    pub fn scale_at(&self, t: Ns) -> f32 {
+        self.scales[(t / Self::TURN) as usize % self.scales.len()]
+    }
+
     /// Upright face that fills the crop from hairline to chin.
     pub fn upright() -> Self {
         Self {
@@ -216,6 +227,7 @@ impl CropSpec {
                 Point::new(0.66, 0.77),
             ],
             face_box: Rect::new(0.08, 0.02, 0.84, 0.96),
+            scales: vec![1.0],
         }
     }
 }
@@ -223,6 +235,14 @@ impl CropSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scales_take_turns() {
+        let spec = CropSpec { scales: vec![1.0, 1.1, 0.9], ..CropSpec::upright() };
+        let at = [0, 199, 200, 400, 599, 600, 800].map(|ms| spec.scale_at(ms * SECOND / 1000));
+        assert_eq!(at, [1.0, 1.0, 1.1, 0.9, 0.9, 1.0, 1.1]);
+        assert_eq!(CropSpec::upright().scale_at(Ns::MAX), 1.0);
+    }
 
     #[test]
     fn a_frame_is_shown_in_its_own_shape() {

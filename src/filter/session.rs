@@ -46,8 +46,7 @@ impl Session {
         let demands = Demands {
             detector: networks.detector.as_ref().map(|detector| detector.spec().clone()),
             patch: Analyst::patch_size(&networks),
-            crop: (spec.size, spec.channels),
-            rate: spec.sampling.rate,
+            expression: spec.clone(),
         };
         let engine = Engine::new(settings, demands, spec.model.as_str().into());
         let analyst = Analyst::new(networks, clips);

@@ -310,7 +310,12 @@ impl Crop {
         checks.within("[crop] box (x, y)", y, -1.0..=2.0);
         checks.within("[crop] box (width, height)", w, 0.05..=3.0);
         checks.within("[crop] box (width, height)", h, 0.05..=3.0);
-        CropSpec { template, face_box: Rect::new(x, y, w, h) }
+        let scales = self.scales.unwrap_or_else(|| vec![1.0]);
+        checks.within("[crop] scales (how many)", scales.len(), 1..=100);
+        for scale in &scales {
+            checks.within("[crop] scales", *scale, 0.5..=2.0);
+        }
+        CropSpec { template, face_box: Rect::new(x, y, w, h), scales }
     }
 }
 

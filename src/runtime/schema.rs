@@ -137,6 +137,7 @@ pub struct Crop {
     pub template: [[f32; 2]; 5],
     #[serde(rename = "box")]
     pub face_box: [f32; 4],
+    pub scales: Option<Vec<f32>>,
 }
 
 #[derive(Deserialize)]

@@ -199,6 +199,12 @@ fn values_out_of_range() {
             "[0.1, 0.0, 0.0, 1.0]",
             "[crop] box (width, height): 0 is not from 0.05 to 3",
         ),
+        (
+            "[sampling]",
+            "scales = []\n[sampling]",
+            "[crop] scales (how many): 0 is not from 1 to 100",
+        ),
+        ("[sampling]", "scales = [1.0, 0.0]\n[sampling]", "[crop] scales: 0 is not from 0.5 to 2"),
         ("rate = 15.0", "rate = 500.0", "[sampling] rate: 500 is not from 1 to 60"),
         ("window = 2.56", "window = -1.0", "[sampling] window: -1 is not from 0.2 to 30"),
         (

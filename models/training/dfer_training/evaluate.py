@@ -162,7 +162,7 @@ def chain(models: Path) -> footage.Chain:
     finder, encoder = OnnxDetector(models), OnnxEncoder(models)
     place = encoder.toml["crop"]
     one = lambda image, least: detect(finder, image[None], torch.device("cpu"), least)[0]
-    return footage.Chain(one, encoder, place["template"], place["box"], encoder.size, finder.threshold)
+    return footage.Chain(one, encoder, place["template"], place["box"], encoder.size, finder.threshold, place["scales"])
 
 
 def footage_figures(args, log) -> dict:

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from . import CLASSES, common, crop, detector, encoder, graph
+from . import CLASSES, common, crop, detector, encoder, graph, sampling
 from .detector_measure import MEAN, STD
 from .nets import Detector, Encoder
 
@@ -55,6 +55,8 @@ layout = "NCHW"
 [crop]
 template = [{template}]
 box = [{box}]
+# The crop is enlarged by these in turn, a fifth of a second each.
+scales = [{scales}]
 
 [sampling]
 rate = 15.0
@@ -185,15 +187,16 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     write_reference(models / "reference" / "encoder.json", {"face": x}, {"embedding": embedding, "logits": logits})
     numbers = lambda row: ", ".join(f"{v:.4f}" for v in row)
     template, box = ", ".join(f"[{numbers(p)}]" for p in crop.place(crop_file, "live")), numbers(crop.place(crop_file, "box"))
+    scales = ", ".join(map(str, sampling.SCALES))
     if toml.exists():
         text = toml.read_text()
-        for table, key, value in (("crop", "template", f"[{template}]"), ("crop", "box", f"[{box}]"),
+        for table, key, value in (("crop", "template", f"[{template}]"), ("crop", "box", f"[{box}]"), ("crop", "scales", f"[{scales}]"),
                                   ("graphs.encoder", "file", '"encoder.onnx"'),
                                   ("graphs.encoder", "sha256", f'"{digest(path)}"')):
             text = set_value(text, table, key, value)
     else:
         text = EXPRESSION_TOML.format(classes=", ".join(f'"{c}"' for c in CLASSES), size=encoder.SIZE, mean=encoder.MEAN,
-                                      std=encoder.STD, template=template, box=box, hash=digest(path))
+                                      std=encoder.STD, template=template, box=box, scales=scales, hash=digest(path))
     toml.write_text(text)
     log(f"{path}: {path.stat().st_size / 1e6:.2f} MB, ONNX Runtime within {worst:.1e} of PyTorch")
 

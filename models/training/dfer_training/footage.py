@@ -33,9 +33,9 @@ class Chain:
     """Detector and encoder as functions, whatever runs them: `detect(image, least)` -> (boxes, landmarks, scores) of one
     RGB picture, `encode(crops [n, S, S] uint8)` -> logits [n, 7]."""
 
-    def __init__(self, detect, encode, template, place, size: int, threshold: float):
+    def __init__(self, detect, encode, template, place, size: int, threshold: float, scales=(1.0,)):
         self.detect, self.encode, self.size, self.threshold = detect, encode, size, threshold
-        self.template, self.place = np.asarray(template), np.asarray(place)
+        self.template, self.place, self.scales = np.asarray(template), np.asarray(place), scales
 
     def find(self, image: np.ndarray) -> np.ndarray | None:
         """The box of the largest face of a picture, in pixels."""
@@ -55,7 +55,8 @@ class Chain:
             box = None if found is None else found[0]
             if found is not None:
                 grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-                picture = crop.aligned(grey, found[1], self.template, self.size)
+                scale = self.scales[int(time * 5 + 1e-6) % len(self.scales)]
+                picture = crop.aligned(grey, found[1], 0.5 + scale * (self.template - 0.5), self.size)
                 row |= {"box": found[0], "landmarks": found[1], "score": found[2], "crop": picture}
             rows.append(row)
         seen = [r for r in rows if "crop" in r]

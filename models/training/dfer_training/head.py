@@ -49,13 +49,13 @@ def load_encoder(path: Path, device) -> tuple[Encoder, str]:
 
 
 def banks(args, splits: tuple, network, key: str, device, log) -> dict:
-    """Real faces, encoded: banks for composing, and `SPLIT-stills`: every picture of valid and test, once, as it is."""
+    """Real faces, encoded: banks for composing, and `SPLIT-stills`: every picture of valid and test at every scale of the crop."""
     root = args.ferplus or args.data / "ferplus"
     out = {}
     for split in splits:
         # Every seed is measured on the same pictures.
         seed = args.seed if split == "train" else 1
-        path = args.work / "banks" / (f"{key}-{split}-{seed}" + (f"-{args.cap}-{SPOILT:.2f}.pt" if split == "train" else ".pt"))
+        path = args.work / "banks" / (f"{key}-{split}-{seed}" + (f"-{args.cap}-{SPOILT:.2f}.pt" if split == "train" else "-scales.pt"))
         if not path.exists():
             faces = ferplus.load(root, split)
             images = pseudo.pictures(faces, encoder.load_aligned(args.work, split, len(faces.labels)), np.random.default_rng(seed),
@@ -63,8 +63,8 @@ def banks(args, splits: tuple, network, key: str, device, log) -> dict:
             rows = pseudo.choose(faces.labels, args.cap, seed) if split == "train" else np.random.default_rng(seed).permutation(len(faces.labels))[:COMPOSED]
             made = {split: vars(pseudo.build(network, faces, images, rows, device, seed, log, SPOILT if split == "train" else 0.0))}
             if split != "train":
-                whole = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, device)
-                made[f"{split}-stills"] = {"embeddings": whole[:, None].half(), "votes": torch.from_numpy(faces.votes),
+                whole = pseudo.at_every_scale(network, torch.from_numpy(images)[:, None].float() / 255, device)
+                made[f"{split}-stills"] = {"embeddings": whole.half(), "votes": torch.from_numpy(faces.votes),
                                            "labels": torch.from_numpy(faces.labels), "pictures": np.arange(len(images))}
             common.save_checkpoint(path, made)
         for name, fields in common.load_checkpoint(path).items():
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
     real = banks(args, ("train", "valid") + (("test",) if args.test else ()), network, key, device, log)
     folder = args.sequences or args.work / "synth" / "seq"
     sequences = syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq", log)
-    spoilt = syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq-spoilt-{args.seed}", log, syndfer.spoil(args.seed), "train")
+    spoilt = syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq-spoilt-{args.seed}", log, syndfer.spoil(args.seed), ("train",))
     features = real["train"].embeddings.shape[2]
     head = temporal.Head(features)
     sample = real["train"].embeddings[:, 0].float()
@@ -173,12 +173,18 @@ def main(argv: list[str]) -> None:
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), [(sequences, 1 - SPOILT), (spoilt, SPOILT)], device, log)
     calibration = head_measure.calibrate(head, real)
-    figures = head_measure.figures(head, real, sequences, calibration)
+    figures = head_measure.figures(head, real, measured(args, network, key, device, log), calibration)
     for line in head_measure.lines(figures):
         log(line)
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
                                                           "calibration": vars(calibration)})
     store(args.models / "metrics-head.json", "head", figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
+
+
+def measured(args, network, key: str, device, log) -> syndfer.Sequences:
+    """The rendered sequences of valid and test as the runtime crops them."""
+    folder = args.sequences or args.work / "synth" / "seq"
+    return syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq-measured", log, pseudo.in_turn, ("valid", "test"))
 
 
 def command(args) -> str:
@@ -197,8 +203,7 @@ def evaluate(args, log) -> dict:
     head = temporal.Head(state["features"])
     head.load_state_dict(state["head"])
     real = banks(args, ("valid", "test"), network, key, device, log)
-    sequences = syndfer.load(args.work / "synth" / "seq", network, device, args.work / "banks" / f"{key}-seq", log)
-    figures = head_measure.figures(head, real, sequences, head_measure.Calibration(**state["calibration"]))
+    figures = head_measure.figures(head, real, measured(args, network, key, device, log), head_measure.Calibration(**state["calibration"]))
     for line in head_measure.lines(figures):
         log(line)
     return figures

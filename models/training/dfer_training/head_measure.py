@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from . import CLASSES, agreement, metrics, pseudo, temporal
+from . import CLASSES, agreement, metrics, pseudo, sampling, temporal
 
 BATCH = 512
 
@@ -21,11 +21,10 @@ def still_windows(bank: pseudo.Bank, seed: int = 11):
         yield composer.drift(g, rows), torch.full((len(rows),), pseudo.FRAMES)
 
 
-def frozen_windows(bank: pseudo.Bank):
-    """The picture itself, 39 times: what a still looks like to the runtime."""
-    for start in range(0, len(bank.labels), BATCH):
-        e = bank.embeddings[start:start + BATCH, 0].float()
-        yield e[:, None].expand(-1, pseudo.FRAMES, -1), torch.full((len(e),), pseudo.FRAMES)
+def frozen_windows(embeddings: torch.Tensor):
+    """Pictures at every scale [N, len(SCALES), D], each shown for the whole window: what a still looks like to the runtime."""
+    for e in embeddings.split(BATCH):
+        yield e[:, sampling.turns(pseudo.FRAMES)].float(), torch.full((len(e),), pseudo.FRAMES)
 
 
 def mixed_windows(bank: pseudo.Bank, count: int = 6000, seed: int = 13):
@@ -100,7 +99,7 @@ def calibrate(head, real: dict) -> Calibration:
     mixed = list(mixed_windows(real["valid"], 6000))
     labels, clear = truths(mixed)
     logits = answers(head, mixed)
-    sets = [(answers(head, frozen_windows(real["valid-stills"])), real["valid-stills"].labels.numpy()), (logits[clear], labels[clear])]
+    sets = [(answers(head, frozen_windows(real["valid-stills"].embeddings)), real["valid-stills"].labels.numpy()), (logits[clear], labels[clear])]
     soft = min(TEMPERATURES, key=lambda t: max(metrics.ece(distribution(z, t).mean(1), y) for z, y in sets))
     right = distribution(logits, soft).mean(1).argmax(1) == labels
     areas = {t: roc_auc_score(right, agreement.agreement(distribution(logits, t))) for t in TEMPERATURES}
@@ -163,7 +162,7 @@ def figures(head, real: dict, sequences, calibration: Calibration) -> dict:
     splits = [split for split in ("valid", "test") if split in real]
     for split in splits:
         bank = real[f"{split}-stills"]
-        out[f"{split}-stills"] = judge(calibration, answers(head, frozen_windows(bank)), bank.labels.numpy())
+        out[f"{split}-stills"] = judge(calibration, answers(head, frozen_windows(bank.embeddings)), bank.labels.numpy())
         bank = real[split]
         out[f"{split}-drifting"] = judge(calibration, answers(head, still_windows(bank)), bank.labels.numpy())
     if "test" in real:

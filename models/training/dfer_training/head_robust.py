@@ -39,8 +39,8 @@ def stills(args, network, head, calibration, device, log) -> list[dict]:
     rows, first = [], None
     for name, change in robustness.CHANGES.items():
         x = torch.from_numpy(images)[:, None].float() / 255
-        e = torch.cat([pseudo.embed(network, change(part), device) for part in x.split(512)])
-        logits = np.concatenate([temporal.decide(head, part[:, None].expand(-1, pseudo.FRAMES, -1), torch.full((len(part),), pseudo.FRAMES)).numpy() for part in e.split(512)])
+        e = pseudo.at_every_scale(network, torch.cat([change(part) for part in x.split(512)]), device)
+        logits = head_measure.answers(head, head_measure.frozen_windows(e))
         rows.append(row(name, logits, faces.labels, calibration, first))
         first = calibration.mean(logits).argmax(1) if first is None else first
         log(f"FER+ {rows[-1]}")
@@ -51,9 +51,8 @@ def rendered(args, network, key, head, calibration, device, log) -> list[dict]:
     folder = args.sequences or args.work / "synth" / "seq"
     rows, first = [], None
     for name, change in robustness.CHANGES.items():
-        plain = name == "as it is"
-        cache = args.work / "banks" / (f"{key}-seq" if plain else f"{key}-seq-test-{list(robustness.CHANGES).index(name)}")
-        sequences = syndfer.load(folder, network, device, cache, log, None if plain else change, "test")
+        cache = args.work / "banks" / f"{key}-seq-measured-{list(robustness.CHANGES).index(name)}"
+        sequences = syndfer.load(folder, network, device, cache, log, lambda film: pseudo.in_turn(change(film)), ("test",))
         windows = list(head_measure.rendered_windows(sequences, "test"))
         labels, clear = head_measure.truths(windows)
         logits = head_measure.answers(head, windows)[clear]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import agreement, augment, common, encoder, ferplus, temporal
+from . import agreement, augment, common, encoder, ferplus, sampling, temporal
 from .synth.degrade import Occluder
 
 VERSIONS = 5
@@ -78,6 +78,26 @@ def embed(network, x: torch.Tensor, device, batch: int = 64) -> torch.Tensor:
         with common.autocast(device):
             out.append(network(encoder.prepare(x[start:start + batch].to(device)))[0].float().cpu())
     return torch.cat(out)
+
+
+def enlarge(x: torch.Tensor, scale: float) -> torch.Tensor:
+    """Pictures [B, 1, S, S], everything in them `scale` times as large about the middle; beyond a picture its border is repeated."""
+    b = len(x)
+    return x if scale == 1 else augment.warp(x, x.shape[-1], torch.zeros(b), torch.full((b,), scale), torch.zeros(b, 2))
+
+
+def in_turn(film: torch.Tensor) -> torch.Tensor:
+    """A film [T, 1, S, S] as the runtime crops it: each frame enlarged by the scale whose turn it is."""
+    turn = torch.tensor(sampling.turns(len(film)))
+    out = film.clone()
+    for k, scale in enumerate(sampling.SCALES):
+        out[turn == k] = enlarge(film[turn == k], scale)
+    return out
+
+
+def at_every_scale(network, x: torch.Tensor, device) -> torch.Tensor:
+    """Pictures [N, 1, S, S] in 0..1 -> embeddings [N, len(SCALES), D]."""
+    return torch.stack([torch.cat([embed(network, enlarge(part, scale), device) for part in x.split(512)]) for scale in sampling.SCALES], 1)
 
 
 def pictures(faces: ferplus.Faces, aligned, rng, share: float = 0.85) -> np.ndarray:

@@ -11,6 +11,14 @@ SYNOPSIS, MOMENTS, DETAIL = 16, 4, 4
 PARTS = ((0.0, 1.0, 0.0), (0.4, 1.0, 0.5), (0.0, 0.7, 0.25), (0.2, 0.9, 0.75), (0.1, 1.0, 0.4))
 """Start and end (fractions of the window) and phase (steps of the synopsis) of the clips of a decision."""
 
+SCALES, TURN = (1.0, 1.05, 0.95, 1.1, 0.9), 3
+"""By what crops are enlarged in turn (`scales` of model.toml), and for how many frames (a fifth of a second) each holds."""
+
+
+def turns(count: int) -> list[int]:
+    """Which of SCALES each of `count` frames is shown at."""
+    return [t // TURN % len(SCALES) for t in range(count)]
+
 
 def _nearest(t: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
     """Index of the frame nearest to time t (grid steps), the earlier of two equally near."""

@@ -60,10 +60,10 @@ def spoil(seed: int):
     return change
 
 
-def load(folder: Path, network, device, cache: Path, log, change=None, only: str | None = None) -> Sequences:
+def load(folder: Path, network, device, cache: Path, log, change=None, only: tuple[str, ...] | None = None) -> Sequences:
     """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npz per part).
 
-    `only`: leave out the sequences of the other splits. `change`: applied to the pictures of every sequence (float [T, 1, S, S], 0..1) before encoding.
+    `only`: leave out the sequences of splits other than these. `change`: applied to the pictures of every sequence (float [T, 1, S, S], 0..1) before encoding.
     """
     parts = sorted(p for p in Path(folder).glob("part-*.npz") if "partial" not in p.name)
     if not parts:
@@ -72,7 +72,7 @@ def load(folder: Path, network, device, cache: Path, log, change=None, only: str
     progress = common.Progress(log, "encoding SynDFER", len(parts))
     for i, path in enumerate(parts):
         with np.load(path) as part:
-            chosen = np.ones(len(part["labels"]), bool) if only is None else split_of(part["identity"]) == only
+            chosen = np.ones(len(part["labels"]), bool) if only is None else np.isin(split_of(part["identity"]), only)
             each = np.repeat(chosen, part["lengths"])
             for key in ("lengths", "labels", "identity"):
                 columns[key].append(part[key][chosen])

@@ -171,3 +171,26 @@ def test_spoilt_pictures_are_a_share_of_a_bank():
     plain = pseudo.embed(network, torch.from_numpy(images)[:, None].float() / 255, torch.device("cpu"))
     same = lambda e: float(((e - plain).abs().amax(1) < 0.02 * plain.abs().max()).float().mean())
     assert same(build(0.0)) == 1.0 and same(build(0.5)) < 0.9
+
+
+def test_crops_are_enlarged_in_turn():
+    # A bright square in the middle: its area says the scale.
+    film = torch.zeros(20, 1, 64, 64)
+    film[:, :, 16:48, 16:48] = 1
+    area = pseudo.in_turn(film).sum((1, 2, 3)) / 32**2
+    want = torch.tensor([s * s for s in sampling.SCALES]).repeat_interleave(sampling.TURN)
+    assert torch.allclose(area[:15], want, atol=0.01) and torch.allclose(area[15:], want[:5], atol=0.01)
+    assert torch.equal(film[:3], pseudo.in_turn(film)[:3])
+
+
+def test_a_still_is_seen_at_every_scale():
+    network = lambda x: (x.mean((2, 3)).expand(-1, 5), None)
+    network.eval = lambda: None
+    picture = torch.zeros(2, 1, 64, 64)
+    picture[1, :, 16:48, 16:48] = 1
+    seen = pseudo.at_every_scale(network, picture, torch.device("cpu"))
+    assert seen.shape == (2, len(sampling.SCALES), 5)
+    frames, length = next(head_measure.frozen_windows(seen))
+    assert frames.shape == (2, pseudo.FRAMES, 5) and length.tolist() == [pseudo.FRAMES] * 2
+    brightness = frames[1, ::sampling.TURN, 0]
+    assert torch.equal(brightness[:5].argsort(), torch.tensor(sampling.SCALES).argsort()) and brightness[5] == brightness[0]
