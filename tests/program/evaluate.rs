@@ -81,6 +81,26 @@ fn where_no_face_is_found_the_likeliest_is_taken_for_it() {
 }
 
 #[test]
+fn a_small_or_square_picture_without_a_face_is_taken_for_one() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("sad")).unwrap();
+    for (width, height) in [(48, 48), (128, 48), (136, 48), (200, 200)] {
+        let size = format!("video/x-raw,width={width},height={height}");
+        let file = root.path().join(format!("sad/{width}.png"));
+        make(&format!("videotestsrc num-buffers=1 ! {size} ! pngenc"), &file);
+    }
+    let (output, report) = evaluate("class-folders", root.path(), &["--faces", "detector"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wanted = "4 samples, 3 answered (3 of them on a doubtful face), 0 unreadable";
+    assert!(stdout(&output).starts_with(wanted), "{}", stdout(&output));
+    let report = report.unwrap();
+    for row in predictions(&report) {
+        let large = row["sample"].as_str().unwrap().contains("136");
+        assert_eq!(row["answer"].is_null(), large, "{row}");
+    }
+}
+
+#[test]
 fn class_folders_take_pictures_videos_and_folders_of_pictures() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);

@@ -17,9 +17,10 @@ use crate::shown;
 /// Measure a model on labelled footage.
 ///
 /// Every sample counts. Where no face is found the likeliest thing is taken for it, at half the
-/// detector's threshold, and counted as doubtful; a sample without an answer even so is wrong.
-/// Samples that cannot be read are listed, and the exit status is 1. After an interrupt the figures
-/// are those of what was done so far.
+/// detector's threshold, or the whole of a picture that is square or of at most 128 pixels a side,
+/// and counted as doubtful; a sample without an answer even so is wrong. Samples that cannot be read
+/// are listed, and the exit status is 1. After an interrupt the figures are those of what was done
+/// so far.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -287,13 +287,22 @@ fn watch_input(pad: &gst::Pad, is_open: Arc<AtomicBool>) {
     });
 }
 
+/// Width and height that caps speak of.
+fn size(caps: &gst::CapsRef) -> Option<(i32, i32)> {
+    let format = caps.structure(0)?;
+    Some((format.get("width").ok()?, format.get("height").ok()?))
+}
+
 /// Writes down what `analyser` says of every buffer.
 fn watch(analyser: &gst::Element, timeline: Arc<Mutex<Timeline>>) -> Result<(), String> {
     let pad = analyser.static_pad("src").ok_or("the analyser has no src pad")?;
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let results = info.buffer().and_then(|b| Some((b, gstdfer::meta::read(b)?)));
         if let Some((buffer, results)) = results {
             let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            if timeline.size.is_none() {
+                timeline.size = pad.current_caps().as_deref().and_then(size);
+            }
             let t = buffer.pts().map_or(timeline.end, gst::ClockTime::nseconds);
             timeline.observe(t, buffer.duration().map(gst::ClockTime::nseconds), &results);
         }

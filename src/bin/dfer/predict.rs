@@ -33,6 +33,9 @@ use crate::{Faces, shown, stop};
 const STILL_FRAMES: i32 = 7;
 const STILL_RATE: i32 = 5;
 
+/// Pixels a side: a larger picture may show more than a face.
+const CUT_OUT: i32 = 128;
+
 /// Clips that a decision compares.
 const CLIPS: usize = 5;
 
@@ -64,7 +67,7 @@ pub struct Seen {
     /// Of every clip of every one of these decisions, where they are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logits: Vec<Vec<Vec<f32>>>,
-    /// The detector would not take it for a face, but there was no other.
+    /// The detector would not take it for a face, but there was no other, or the picture itself was taken for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubtful: bool,
 }
@@ -119,20 +122,29 @@ impl Predictor {
         self.networks.detector.as_ref().map(|detector| detector.spec().model.clone())
     }
 
-    /// Runs one sample. As it has a label it has a face: where none is found, the likeliest thing
-    /// is taken for it.
+    /// Runs one sample. As it has a label it has a face: where none is found, the likeliest thing is
+    /// taken for it; of a picture that is small or square, the whole. Such are collections of faces cut out, often
+    /// tighter than the detector likes.
     pub fn look(&self, path: &Path) -> Result<Seen, String> {
-        let seen = self.look_with(self.networks.clone(), path)?;
+        let (seen, size) = self.look_with(self.networks.clone(), self.settings.faces, path)?;
         match &self.doubting {
             Some(doubting) if seen.answer.is_none() && !stop::requested() => {
-                let seen = self.look_with(doubting.clone(), path)?;
+                let cut_out = size.is_some_and(|(w, h)| w == h || w.max(h) <= CUT_OUT);
+                let faces = if cut_out { Faces::Frame } else { Faces::Detector };
+                let (seen, _) = self.look_with(doubting.clone(), faces, path)?;
                 Ok(Seen { doubtful: seen.answer.is_some(), ..seen })
             }
             _ => Ok(seen),
         }
     }
 
-    fn look_with(&self, mut networks: Networks, path: &Path) -> Result<Seen, String> {
+    /// What is seen, and width and height of the first frame.
+    fn look_with(
+        &self,
+        mut networks: Networks,
+        faces: Faces,
+        path: &Path,
+    ) -> Result<(Seen, Option<(i32, i32)>), String> {
         let listener = self.settings.logits.then(|| {
             let listener = Arc::new(Listener::new(networks.expression.clone(), CLIPS));
             networks.expression = listener.clone();
@@ -142,7 +154,7 @@ impl Predictor {
         let base = filter.dynamic_cast_ref::<DferBase>().ok_or("dferfilter is another element")?;
         base.set_networks(Some(networks));
         filter.set_property_from_str("mode", "sync");
-        filter.set_property_from_str("face-source", self.settings.faces.nick());
+        filter.set_property_from_str("face-source", faces.nick());
         filter.set_property("post-messages", false);
         filter.set_property("clips", CLIPS as u32);
         // Every sample has a label, so every sample is to be answered.
@@ -167,7 +179,7 @@ impl Predictor {
         let player = open(path, self.settings.rate, &chain, &filter)?;
         player.start()?;
         let timeline = player.finish(|_| ())?;
-        Ok(seen(&timeline, listener.as_deref()))
+        Ok((seen(&timeline, listener.as_deref()), timeline.size))
     }
 
     /// Runs all samples, `jobs` at a time, and hands over each with its number as it is done; what a

@@ -19,6 +19,8 @@ const LONGEST_FRAME: Ns = SECOND;
 #[derive(Debug, Default)]
 pub struct Timeline {
     pub frames: u64,
+    /// Width and height of the first frame, in pixels.
+    pub size: Option<(i32, i32)>,
     /// Time of the first frame.
     pub start: Ns,
     /// Time of the end of the newest frame.
