@@ -213,7 +213,7 @@ impl CropSpec {
 
     /// By how much the crop of a frame of that time is enlarged.
     pub fn scale_at(&self, t: Ns) -> f32 {
-        self.scales[(t / Self::TURN) as usize % self.scales.len()]
+        self.scales[(t / Self::TURN % self.scales.len() as u64) as usize]
     }
 
     /// Upright face that fills the crop from hairline to chin.

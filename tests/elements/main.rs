@@ -18,6 +18,7 @@ mod properties;
 mod recorder;
 #[cfg(feature = "v1_24")]
 mod relation;
+mod scales;
 mod studio;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;

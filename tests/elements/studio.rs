@@ -78,7 +78,7 @@ pub fn find(picture: &Picture) -> Vec<Detection> {
 
 /// An upright face that fills the box.
 fn detection(rect: Rect) -> Detection {
-    let CropSpec { template, face_box } = CropSpec::upright();
+    let CropSpec { template, face_box, .. } = CropSpec::upright();
     let landmarks = template.map(|p| {
         Point::new(
             rect.x + (p.x - face_box.x) / face_box.w * rect.w,
