@@ -18,6 +18,7 @@ STAGES = {
     "head-robustness": ("head_robust", "the whole classifier under disturbances"),
     "head-footage": ("timeline", "what the shipped networks say over videos"),
     "evaluate": ("evaluate", "measure every network and write models/metrics.json"),
+    "seeds": ("seeds", "how far the figures of two rebuilds on different seeds lie apart"),
     "export": ("export", "write the ONNX graphs, model.toml files and reference tensors"),
 }
 

@@ -108,9 +108,19 @@ def footage(m: dict) -> str:
     return table(["video", "frames", "with a face, %", "frames answered as a viewer would"], rows) + made_by(f)
 
 
+def seeds(m: dict) -> str:
+    s, rows = m["seeds"], []
+    for r in s["rows"]:
+        pair = lambda key: [percent(x) for x in r[key]]
+        rows.append([r["what"], r["count"], *pair("war"), *pair("uar"), *([f"{x:.3f}" for x in r["ece"]] if "ece" in r else ["-", "-"]), percent(r["moved"])])
+    far = sum(r["moved"] > s["allowed"] for r in s["rows"])
+    note = f"\n\n*Moved*: WAR or UAR, whichever moved more. {far} of {len(s['rows'])} moved by more than {percent(s['allowed'])} points."
+    return table(["set", "pictures or windows", "WAR", "again", "UAR", "again", "ECE", "again", "moved"], rows) + note + made_by(s)
+
+
 TABLES = {"detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
           "encoder-taggers": encoder_taggers, "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
-          "encoder-robustness": encoder_robustness, "footage": footage} | card_head.TABLES
+          "encoder-robustness": encoder_robustness, "footage": footage, "seeds": seeds} | card_head.TABLES
 
 
 def fill(text: str, metrics: dict, tables: dict = TABLES) -> str:
@@ -137,6 +147,7 @@ def main() -> None:
     # The head's stages keep a file of their own; "footage" stands in both.
     head = json.loads(need(args.models / "metrics-head.json", "the head's figures").read_text())
     metrics |= {("head-footage" if key == "footage" else key): value for key, value in head.items()}
+    metrics["seeds"] = json.loads(need(args.models / "metrics-seeds.json", "the comparison of two seeds").read_text())
     card.write_text(fill(need(card, "the model card").read_text(), metrics))
 
 
