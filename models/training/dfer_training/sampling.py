@@ -12,7 +12,8 @@ PARTS = ((0.0, 1.0, 0.0), (0.4, 1.0, 0.5), (0.0, 0.7, 0.25), (0.2, 0.9, 0.75), (
 """Start and end (fractions of the window) and phase (steps of the synopsis) of the clips of a decision."""
 
 SCALES, TURN = (1.0, 1.05, 0.95, 1.1, 0.9), 3
-"""By what crops are enlarged in turn (`scales` of model.toml), and for how many frames (a fifth of a second) each holds."""
+"""By what crops are enlarged in turn (`scales` of model.toml), and for how many frames (a fifth of a second) each holds.
+What stages head and head-robustness keep in WORK/banks was cropped so: empty it after a change."""
 
 
 def turns(count: int) -> list[int]:
