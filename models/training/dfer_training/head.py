@@ -173,7 +173,7 @@ def main(argv: list[str]) -> None:
     log(f"{sum(p.numel() for p in head.parameters())} weights, {temporal.multiply_adds(head):.2f} M multiply-adds a clip; {len(sequences.labels)} sequences")
     head = fit(args, head, pseudo.Composer(real["train"]), [(sequences, 1 - SPOILT), (spoilt, SPOILT)], device, log)
     calibration = head_measure.calibrate(head, real)
-    figures = head_measure.figures(head, real, measured(args, network, key, device, log), calibration)
+    figures = head_measure.figures(head, real, measured(folder, args.work, network, key, device, log), calibration)
     for line in head_measure.lines(figures):
         log(line)
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
@@ -181,10 +181,9 @@ def main(argv: list[str]) -> None:
     store(args.models / "metrics-head.json", "head", figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
 
 
-def measured(args, network, key: str, device, log) -> syndfer.Sequences:
-    """The rendered sequences of valid and test as the runtime crops them."""
-    folder = args.sequences or args.work / "synth" / "seq"
-    return syndfer.load(folder, network, device, args.work / "banks" / f"{key}-seq-measured", log, pseudo.in_turn, ("valid", "test"))
+def measured(folder: Path, work: Path, network, key: str, device, log) -> syndfer.Sequences:
+    """The rendered sequences of valid and test in `folder` as the runtime crops them."""
+    return syndfer.load(folder, network, device, work / "banks" / f"{key}-seq-measured", log, pseudo.in_turn, ("valid", "test"))
 
 
 def command(args) -> str:
@@ -203,7 +202,8 @@ def evaluate(args, log) -> dict:
     head = temporal.Head(state["features"])
     head.load_state_dict(state["head"])
     real = banks(args, ("valid", "test"), network, key, device, log)
-    figures = head_measure.figures(head, real, measured(args, network, key, device, log), head_measure.Calibration(**state["calibration"]))
+    sequences = measured(args.work / "synth" / "seq", args.work, network, key, device, log)
+    figures = head_measure.figures(head, real, sequences, head_measure.Calibration(**state["calibration"]))
     for line in head_measure.lines(figures):
         log(line)
     return figures
