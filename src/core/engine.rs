@@ -117,12 +117,12 @@ const LOOK_WEIGHT: f32 = 0.4;
 const WHOLE_FRAME: u64 = 1;
 
 impl Engine {
-    pub fn new(settings: EngineSettings, demands: Demands, model: Arc<str>) -> Self {
+    pub fn new(settings: EngineSettings, demands: Demands) -> Self {
         Self {
             tracker: Tracker::new(settings.tracker),
             settings,
+            model: demands.expression.model.as_str().into(),
             demands,
-            model,
             scene: SceneCut::new(),
             faces: BTreeMap::new(),
             detected: None,

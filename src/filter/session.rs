@@ -42,13 +42,12 @@ impl Session {
         settings: EngineSettings,
         clips: ClipSettings,
     ) -> Result<Self, Error> {
-        let spec = networks.expression.spec();
         let demands = Demands {
             detector: networks.detector.as_ref().map(|detector| detector.spec().clone()),
             patch: Analyst::patch_size(&networks),
-            expression: spec.clone(),
+            expression: networks.expression.spec().clone(),
         };
-        let engine = Engine::new(settings, demands, spec.model.as_str().into());
+        let engine = Engine::new(settings, demands);
         let analyst = Analyst::new(networks, clips);
         let inference = if live {
             Inference::Thread(Worker::spawn(name, analyst)?)
