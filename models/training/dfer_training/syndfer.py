@@ -61,7 +61,7 @@ def spoil(seed: int):
 
 
 def load(folder: Path, network, device, cache: Path, log, change=None, only: tuple[str, ...] | None = None) -> Sequences:
-    """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npz per part).
+    """The sequences of `folder`, encoded with `network`; embeddings are kept in `cache` (npy per part).
 
     `only`: leave out the sequences of splits other than these. `change`: applied to the pictures of every sequence (float [T, 1, S, S], 0..1) before encoding.
     """
@@ -80,10 +80,9 @@ def load(folder: Path, network, device, cache: Path, log, change=None, only: tup
                 columns[key].append(part[key][each])
             # By content: a part rendered anew must not pass for the old one.
             kept = cache / f"{path.stem}-{zlib.crc32(part['images']):08x}.npy"
-            if kept.exists():
-                embeddings = np.load(kept)
-                embeddings = embeddings[each] if len(embeddings) == len(each) else embeddings
-            else:
+            embeddings = np.load(kept) if kept.exists() else np.empty(0)
+            embeddings = embeddings[each] if len(embeddings) == len(each) else embeddings
+            if len(embeddings) != each.sum():  # nothing is kept, or of other splits
                 x = torch.from_numpy(part["images"][each])[:, None].float() / 255
                 if change:
                     x = torch.cat([change(film) for film in x.split(part["lengths"][chosen].tolist())])

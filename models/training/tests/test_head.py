@@ -194,3 +194,18 @@ def test_a_still_is_seen_at_every_scale():
     assert frames.shape == (2, pseudo.FRAMES, 5) and length.tolist() == [pseudo.FRAMES] * 2
     brightness = frames[1, ::sampling.TURN, 0]
     assert torch.equal(brightness[:5].argsort(), torch.tensor(sampling.SCALES).argsort()) and brightness[5] == brightness[0]
+
+
+def test_encoded_films_are_kept_for_their_splits(tmp_path):
+    network = lambda x: (x.sum((2, 3)).expand(-1, 2), None)
+    network.eval = lambda: None
+    images = np.repeat(np.array([0, 255], np.uint8), 30)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    np.savez(tmp_path / "part-000.npz", images=images, lengths=[30, 30], labels=[0, 0], identity=[0, 9], weights=np.zeros((60, 7)),
+             occluded=np.zeros(60), angles=np.zeros((60, 3)))
+    load = lambda only=None: syndfer.load(tmp_path, network, torch.device("cpu"), tmp_path / "kept", print, only=only).embeddings
+    test = load(("test",))
+    assert len(test) == 30
+    # What was kept of one split is not taken for all, and all serves for one.
+    both = load()
+    assert len(both) == 60 and torch.equal(both[30:], test) and not torch.equal(both[:30], test)
+    assert torch.equal(load(("train",)), both[:30]) and torch.equal(load(("test",)), test)
