@@ -116,8 +116,7 @@ def encoder_figures(args, log) -> dict:
         out.setdefault(split, {})[view] = scores(values, faces[split].labels, temperature)
         log(f"encoder {split} {view}: WAR {100 * out[split][view]['war']:.2f} UAR {100 * out[split][view]['uar']:.2f}")
     out["taggers"] = {split: taggers(faces[split], logits[split, "aligned"].argmax(1)) for split in faces}
-    # Every fourth picture is enough for thirteen disturbances, and a fifth of the time.
-    out["robustness"] = disturbed(network, views["test"]["aligned"][::4], faces["test"].labels[::4], temperature)
+    out["robustness"] = disturbed(network, views["test"]["aligned"], faces["test"].labels, temperature)
     turned = robustness.yaw(aligned["test"]["landmarks"]).abs().numpy()
     ok = aligned["test"]["found"]
     for name, low, high in (("turned up to 10", 0, 10), ("turned 10 to 25", 10, 25), ("turned over 25", 25, 90)):
