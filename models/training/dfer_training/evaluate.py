@@ -116,7 +116,7 @@ def encoder_figures(args, log) -> dict:
         out.setdefault(split, {})[view] = scores(values, faces[split].labels, temperature)
         log(f"encoder {split} {view}: WAR {100 * out[split][view]['war']:.2f} UAR {100 * out[split][view]['uar']:.2f}")
     out["taggers"] = {split: taggers(faces[split], logits[split, "aligned"].argmax(1)) for split in faces}
-    out["robustness"] = disturbed(network, views["test"]["aligned"], faces["test"].labels, temperature)
+    out["robustness"] = disturbed(network, views["test"]["aligned"], faces["test"].labels, logits["test", "aligned"], temperature)
     turned = robustness.yaw(aligned["test"]["landmarks"]).abs().numpy()
     ok = aligned["test"]["found"]
     for name, low, high in (("turned up to 10", 0, 10), ("turned 10 to 25", 10, 25), ("turned over 25", 25, 90)):
@@ -142,13 +142,13 @@ def taggers(faces: ferplus.Faces, guess: np.ndarray) -> list[dict]:
     return rows + [{"what": "other taggers", "count": len(guess), "war": float(war), "uar": float(uar)}]
 
 
-def disturbed(network: OnnxEncoder, images: np.ndarray, labels: np.ndarray, temperature: float) -> list[dict]:
-    """Accuracy under each disturbance, share of answers it changes, mean top probability, share under 0.4 (abstained)."""
-    rows, first = [], None
+def disturbed(network: OnnxEncoder, images: np.ndarray, labels: np.ndarray, plain: np.ndarray, temperature: float) -> list[dict]:
+    """Accuracy under each disturbance, share of answers it changes, mean top probability, share under 0.4 (abstained); `plain`:
+    the logits of the pictures as they are, the first row."""
+    rows, first = [], plain.argmax(1)
     for name, change in robustness.CHANGES.items():
-        values = network(images, change)
+        values = network(images, change) if rows else plain
         guess, top = values.argmax(1), metrics.softmax(values, temperature).max(1)
-        first = guess if first is None else first
         war, uar = metrics.war_uar(guess, labels)
         rows.append({"what": name, "count": len(labels), "war": war, "uar": uar, "changed": float((guess != first).mean()),
                      "confidence": float(top.mean()), "abstained": float((top < 0.4).mean())})
