@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""`python -m dfer_training.card`: fills the tables of the model card from metrics.json.
+"""`python -m dfer_training.card`: fills the tables of the model card and of its history from what the stages measured.
 
-The card, models/README.md, is prose with blocks `<!-- figures NAME -->` ... `<!-- end NAME -->`; what stands between is
-replaced by the table of that name. So no figure in the card is typed by hand. A stage adds tables to `TABLES`.
+Both, models/README.md and models/training/HISTORY.md, are prose with blocks `<!-- figures NAME -->` ... `<!-- end NAME -->`;
+what stands between is replaced by the table of that name. So no figure in a table is typed by hand. A stage adds tables to
+`TABLES`.
 """
 
 import argparse
@@ -12,19 +13,23 @@ from pathlib import Path
 
 from . import CLASSES, card_head
 from .common import MODELS, need
+from .markdown import made_by, percent, table
 
 
-def percent(x: float, digits: int = 1) -> str:
-    return f"{100 * x:.{digits}f}"
-
-
-def table(head: list[str], rows: list[list]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows])
-
-
-def made_by(section: dict) -> str:
-    return f"\n\nMade by `{section['command']}`."
+def summary(m: dict) -> str:
+    """The figures that say at once how good the networks are."""
+    d, e, h = m["detector"], m["encoder"], m["head"]
+    at = lambda rows: next(r for r in rows if r["score"] == d["score_threshold"])
+    found = lambda r: f"{percent(r['recall'])} % at {r['false_per_image']:.3f} false alarms a photograph"
+    scores = lambda s: f"WAR {percent(s['war'])}, UAR {percent(s['uar'])}"
+    kept = lambda r: f"holds back {percent(r['abstained'])} %; of the others {percent(r['war-answered'])} % are right"
+    rows = [["detector: faces of 5 % of the height and more, found at the shipped threshold", found(at(d["search"]))],
+            *([["the same, labels reviewed", found(at(d["reviewed"]))]] if "reviewed" in d else []),
+            ["encoder alone, FER+ test, aligned", scores(e["test"]["aligned"])],
+            *[[f"whole classifier, {name}", f"{scores(h[key])}, ECE {h[key]['ece']:.3f}; {kept(m['robustness'][part][0])}"]
+              for name, key, part in (("FER+ test, each picture held still", "test-stills", "ferplus"),
+                                      ("SynDFER test (rendered films)", "syndfer-test", "syndfer"))]]
+    return table(["", ""], rows) + "\n\nMade by the commands under the tables below."
 
 
 def detector_curve(m: dict) -> str:
@@ -118,7 +123,7 @@ def seeds(m: dict) -> str:
     return table(["set", "pictures or windows", "WAR", "again", "UAR", "again", "ECE", "again", "moved"], rows) + note + made_by(s)
 
 
-TABLES = {"detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
+TABLES = {"summary": summary, "detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
           "encoder-taggers": encoder_taggers, "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
           "encoder-robustness": encoder_robustness, "footage": footage, "seeds": seeds} | card_head.TABLES
 
@@ -142,13 +147,15 @@ def main() -> None:
     p = argparse.ArgumentParser(prog="python -m dfer_training.card", description=__doc__)
     p.add_argument("--models", type=Path, default=MODELS)
     args = p.parse_args()
-    card = args.models / "README.md"
     metrics = json.loads(need(args.models / "metrics.json", "the figures").read_text())
     # The head's stages keep a file of their own; "footage" stands in both.
     head = json.loads(need(args.models / "metrics-head.json", "the head's figures").read_text())
     metrics |= {("head-footage" if key == "footage" else key): value for key, value in head.items()}
     metrics["seeds"] = json.loads(need(args.models / "metrics-seeds.json", "the comparison of two seeds").read_text())
-    card.write_text(fill(need(card, "the model card").read_text(), metrics))
+    papers = [args.models / "README.md", args.models / "training" / "HISTORY.md"]
+    filled = [fill(need(path, "the model card's prose").read_text(), metrics) for path in papers]
+    for path, text in zip(papers, filled):
+        path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,7 @@
 """The card's tables about the temporal head and SynDFER, from metrics-head.json."""
 
 from . import CLASSES
-
-
-def percent(x, digits: int = 1) -> str:
-    return "-" if x is None else f"{100 * x:.{digits}f}"
-
-
-def table(head: list[str], rows: list[list]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows])
-
-
-def made_by(section: dict) -> str:
-    return f"\n\nMade by `{section['command']}`."
-
+from .markdown import made_by, percent, table
 
 _SETS = {
     "test-stills": "FER+ test, each picture held still for 2.56 s", "test-drifting": "FER+ test, each picture drifting",
