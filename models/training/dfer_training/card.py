@@ -115,17 +115,24 @@ def footage(m: dict) -> str:
 
 def seeds(m: dict) -> str:
     s, rows = m["seeds"], []
+    pair = lambda r, key, show=percent: [show(x) for x in r[key]] if key in r else ["-", "-"]
     for r in s["rows"]:
-        pair = lambda key: [percent(x) for x in r[key]]
-        rows.append([r["what"], r["count"], *pair("war"), *pair("uar"), *([f"{x:.3f}" for x in r["ece"]] if "ece" in r else ["-", "-"]), percent(r["moved"])])
-    far = sum(r["moved"] > s["allowed"] for r in s["rows"])
-    note = f"\n\n*Moved*: WAR or UAR, whichever moved more. {far} of {len(s['rows'])} moved by more than {percent(s['allowed'])} points."
-    return table(["set", "pictures or windows", "WAR", "again", "UAR", "again", "ECE", "again", "moved"], rows) + note + made_by(s)
+        if "war" in r:
+            rows.append([r["what"], r["count"], *pair(r, "war"), *pair(r, "uar"), *pair(r, "abstained"), *pair(r, "ece", "{:.3f}".format), percent(r["moved"])])
+    far = sum(r["moved"] > s["allowed"] for r in s["rows"] if "war" in r)
+    note = f"\n\n*Moved*: WAR, UAR or what is held back, whichever moved most. {far} of {len(rows)} moved by more than {percent(s['allowed'])} points."
+    return table(["set", "pictures or windows", "WAR", "again", "UAR", "again", "held back, %", "again", "ECE", "again", "moved"], rows) + note + made_by(s)
+
+
+def seeds_detector(m: dict) -> str:
+    rows = [[r["what"], r["count"], *map(percent, r["share"]), percent(r["moved"])] for r in m["seeds"]["rows"] if "share" in r]
+    return table(["", "faces", "%", "again", "moved"], rows) + made_by(m["seeds"])
 
 
 TABLES = {"summary": summary, "detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
           "encoder-taggers": encoder_taggers, "encoder-confusion": encoder_confusion, "encoder-reliability": encoder_reliability,
-          "encoder-robustness": encoder_robustness, "footage": footage, "seeds": seeds} | card_head.TABLES
+          "encoder-robustness": encoder_robustness, "footage": footage, "seeds": seeds,
+          "seeds-detector": seeds_detector} | card_head.TABLES
 
 
 def fill(text: str, metrics: dict, tables: dict = TABLES) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from . import CLASSES, agreement, metrics, pseudo, sampling, temporal
@@ -137,20 +138,35 @@ def tenths(agree: np.ndarray, right: np.ndarray) -> list[dict]:
     return [{"to": float(agree[part[-1]]), "accuracy": float(right[part].mean())} for part in np.array_split(order, 10) if len(part)]
 
 
+RIGHT = 2 / 3
+"""How often an answer has to be right to be shown."""
+
+
 def gates(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(min-agreement, min-confidence): the lowest of each, in steps of 0.025, from which on answers within 0.05, fifty of them
-    and more, are right at least two times out of three."""
+    """(min-agreement, min-confidence), in steps of 0.025. min-agreement: the lowest from which on answers within 0.05, fifty of
+    them and more, are right two times out of three. min-confidence: the probability at which a logistic regression on its logit
+    (all windows, Platt's scaling) expects as much; answers near it alone are too few for a rule that another draw confirms."""
     mean, agree = calibration.mean(logits), calibration.agreement(logits)
     right = mean.argmax(1) == labels
+    least_agreement = 0.8
+    for least in np.arange(0.3, 0.8, 0.025):
+        near = (agree >= least) & (agree < least + 0.05)
+        if near.sum() >= 50 and right[near].mean() >= RIGHT:
+            least_agreement = round(float(least), 3)
+            break
+    return least_agreement, round(0.025 * round(likely(mean.max(1), right) / 0.025), 3)
 
-    def lowest(values: np.ndarray, low: float, high: float) -> float:
-        for least in np.arange(low, high, 0.025):
-            near = (values >= least) & (values < least + 0.05)
-            if near.sum() >= 50 and right[near].mean() >= 2 / 3:
-                return round(float(least), 3)
-        return high
 
-    return lowest(agree, 0.3, 0.8), lowest(mean.max(1), 0.3, 0.8)
+def likely(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The probability, 0.3 to 0.8, from which on answers are right `RIGHT` of the time by a logistic regression."""
+    if right.all() or not right.any():
+        return 0.3 if right.all() else 0.8
+    logit = lambda p: np.log(p / (1 - p))
+    line = LogisticRegression(C=1e6).fit(logit(np.clip(confidence, 1e-3, 1 - 1e-3))[:, None], right)
+    slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
+    if slope <= 0:
+        return 0.8
+    return float(np.clip(1 / (1 + np.exp(-(logit(RIGHT) - offset) / slope)), 0.3, 0.8))
 
 
 def figures(head, real: dict, sequences, calibration: Calibration) -> dict:

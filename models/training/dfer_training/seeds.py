@@ -13,29 +13,48 @@ from . import common
 
 # How far a figure may move, as a share: what the model card promises of another seed.
 ALLOWED = 0.015
+COMPARED = ("war", "uar", "abstained", "share")
+
+
+def detector(d: dict) -> dict[str, dict]:
+    """The detector's figures, each one `share` of `count` faces: of faces found, or of the face's height by which landmarks err."""
+    out = {"two looks: found at 0.05 false alarms a photograph at most": (d["faces"], d["at_alarms"]["recall"])}
+    if "reviewed_at_alarms" in d:
+        out["the same, labels reviewed"] = (d["faces"], d["reviewed_at_alarms"]["recall"])
+    shipped = next(r for r in d["search"] if r["score"] == d["score_threshold"])
+    out |= {f"two looks: found at {d['score_threshold']:.2f}": (d["faces"], shipped["recall"]), "landmark error": (d["faces"], d["landmark_error"])}
+    for side in ("96", "64"):
+        w = d[f"windows_{side}"]
+        out |= {f"windows of {side}x{side}: found at score 0.5": (w["faces"], w["recall"]), f"windows of {side}x{side}: landmark error": (w["faces"], w["landmark_error"])}
+    return {f"detector, {name}": {"count": count, "share": share} for name, (count, share) in out.items()}
 
 
 def figures(models: Path) -> dict[str, dict]:
-    """Name of a measured set -> its `count`, `war`, `uar` and, where it was measured, `ece`."""
-    encoder = json.loads(common.need(models / "metrics.json", "the figures of stage evaluate").read_text())["encoder"]
+    """Name of a measured set -> its `count`, `war`, `uar` and, where they were measured, `ece` and `abstained`; of the detector `count` and `share`."""
+    metrics = json.loads(common.need(models / "metrics.json", "the figures of stage evaluate").read_text())
+    encoder = metrics["encoder"]
     out = {f"encoder, {split}, {view}": encoder[split][view] for split in ("valid", "test") for view in ("aligned", "frame")}
-    out |= {f"encoder, test, aligned, {r['what']}": r for r in encoder["robustness"][1:]}
+    # What is held back is compared where nothing is disturbed.
+    disturbed = lambda r: {k: r[k] for k in ("count", "war", "uar")}
+    out |= {f"encoder, test, aligned, {r['what']}": disturbed(r) for r in encoder["robustness"][1:]}
     if (path := models / "metrics-head.json").exists():
         head = json.loads(path.read_text())
         out |= {f"head, {name}": s for name, s in head["head"].items() if isinstance(s, dict)}
         for name in ("ferplus", "syndfer"):
-            out |= {f"head, {name}, {r['what']}": r for r in head.get("robustness", {}).get(name, [])[1:]}
-    return {name: {key: s[key] for key in ("count", "war", "uar", "ece") if key in s} for name, s in out.items()}
+            out |= {f"head, {name}, {r['what']}": disturbed(r) for r in head.get("robustness", {}).get(name, [])[1:]}
+    if "detector" in metrics:
+        out |= detector(metrics["detector"])
+    return {name: {key: s[key] for key in ("count", *COMPARED, "ece") if key in s} for name, s in out.items()}
 
 
 def compare(first: dict[str, dict], second: dict[str, dict]) -> list[dict]:
-    """A row for every set that both have measured, on as many pictures or windows; `moved` is the larger change of WAR and UAR."""
+    """A row for every set that both have measured, on as many pictures or windows; `moved` is the largest change of a share."""
     rows = []
     for name, a in first.items():
         b = second.get(name)
         if b and a["count"] == b["count"]:
-            rows.append({"what": name, "count": a["count"], "moved": max(abs(a[k] - b[k]) for k in ("war", "uar")),
-                         **{k: [a[k], b[k]] for k in ("war", "uar", "ece") if k in a}})
+            rows.append({"what": name, "count": a["count"], "moved": max(abs(a[k] - b[k]) for k in COMPARED if k in a),
+                         **{k: [a[k], b[k]] for k in (*COMPARED, "ece") if k in a}})
     if not rows:
         raise ValueError("the two folders have no figure in common: run the same stages for both")
     return rows
@@ -49,7 +68,7 @@ def main(argv: list[str]) -> None:
     args = p.parse_args(argv)
     rows = compare(figures(args.first), figures(args.second))
     for row in rows:
-        print(f"{row['what']:60} " + "  ".join(f"{k} {100 * row[k][0]:.1f} {100 * row[k][1]:.1f}" for k in ("war", "uar", "ece") if k in row))
-    print(f"{sum(row['moved'] > ALLOWED for row in rows)} of {len(rows)} moved by more than {100 * ALLOWED:g} points of WAR or UAR")
+        print(f"{row['what']:60} " + "  ".join(f"{k} {100 * row[k][0]:.1f} {100 * row[k][1]:.1f}" for k in (*COMPARED, "ece") if k in row))
+    print(f"{sum(row['moved'] > ALLOWED for row in rows)} of {len(rows)} moved by more than {100 * ALLOWED:g} points")
     whole = {"command": "python -m dfer_training seeds FIRST SECOND", "allowed": ALLOWED, "rows": rows}
     (args.models / "metrics-seeds.json").write_text(json.dumps(whole, indent=1) + "\n")

@@ -209,3 +209,21 @@ def test_encoded_films_are_kept_for_their_splits(tmp_path):
     both = load()
     assert len(both) == 60 and torch.equal(both[30:], test) and not torch.equal(both[:30], test)
     assert torch.equal(load(("train",)), both[:30]) and torch.equal(load(("test",)), test)
+
+
+def test_the_gate_of_confidence_is_where_answers_are_right_two_times_out_of_three():
+    rng = np.random.default_rng(1)
+    confidence = rng.uniform(0.2, 0.99, 20_000)
+    # Right as often as the probability says, and half as often.
+    assert head_measure.likely(confidence, rng.random(20_000) < confidence) == pytest.approx(2 / 3, abs=0.02)
+    assert head_measure.likely(confidence, rng.random(20_000) < confidence / 2) == 0.8
+    assert head_measure.likely(confidence, np.ones(20_000, bool)) == 0.3
+    assert head_measure.likely(confidence, np.zeros(20_000, bool)) == 0.8
+
+
+def test_gates_come_in_steps():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 7, 4000)
+    logits = (rng.normal(0, 1, (4000, 5, 7)) + 3 * rng.random((4000, 1, 1)) * np.eye(7)[labels][:, None]).astype(np.float32)
+    for gate in head_measure.gates(head_measure.Calibration(1.0, 0.5), logits, labels):
+        assert 0.3 <= gate <= 0.8 and round(gate / 0.025, 6) % 1 == 0
