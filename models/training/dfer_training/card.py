@@ -126,7 +126,7 @@ def seeds(m: dict) -> str:
 
 def seeds_detector(m: dict) -> str:
     rows = [[r["what"], r["count"], *map(percent, r["share"]), percent(r["moved"])] for r in m["seeds"]["rows"] if "share" in r]
-    return table(["", "faces", "%", "again", "moved"], rows) + made_by(m["seeds"])
+    return table(["", "labels", "%", "again", "moved"], rows) + made_by(m["seeds"])
 
 
 TABLES = {"summary": summary, "detector-curve": detector_curve, "detector": detector_rest, "encoder": encoder_scores,
