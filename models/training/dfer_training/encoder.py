@@ -93,17 +93,17 @@ class Batches:
         self.aligned = None
         if (aligned := load_aligned(args.work, "train", len(train.images))) is not None:
             self.aligned = tuple(torch.from_numpy(x).to(device) for x in aligned)
-        # Pictures [N, S, S] and targets [N, 7], with their share of a batch.
+        # Pictures [N, S, S] and targets [N, 7], with their share of a batch and whether they count as placed.
         self.extra = []
         if args.stills:
             with np.load(common.need(Path(args.stills), "the rendered stills")) as file:
-                self.add(file["images"], file["targets"], args.still_share)
+                self.add(file["images"], file["targets"], args.still_share, not args.loose_stills)
         if args.faces:
             images = align.strangers(args.faces, args.work, SIZE)
-            self.add(images, np.zeros((len(images), len(CLASSES))), args.face_share)
+            self.add(images, np.zeros((len(images), len(CLASSES))), args.face_share, True)
 
-    def add(self, images: np.ndarray, targets: np.ndarray, share: float) -> None:
-        self.extra.append((torch.from_numpy(images).to(self.device), torch.from_numpy(targets).float().to(self.device), share))
+    def add(self, images: np.ndarray, targets: np.ndarray, share: float, placed: bool) -> None:
+        self.extra.append((torch.from_numpy(images).to(self.device), torch.from_numpy(targets).float().to(self.device), share, placed))
 
     def __call__(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine, workers = common.rank()
@@ -125,13 +125,14 @@ class Batches:
             x = torch.where(placed[:, None, None, None], images[rows][:, None].float(), x)
         # Each kind has its own stretch of the unit interval.
         lot, low = chance(), 0.0
-        for images, targets, share in self.extra:
+        for images, targets, share, fixed in self.extra:
             put, low = (lot >= low) & (lot < low + share), low + share
             pick = torch.randint(len(images), (count,), generator=g, device=self.device)
             other = F.interpolate(images[pick][:, None].float(), (SIZE, SIZE), mode="bilinear", align_corners=False)
             x = torch.where(put[:, None, None, None], other, x)
             target = torch.where(put[:, None], targets[pick], target)
-            placed = placed | put
+            if fixed:
+                placed = placed | put
         x = augment.faces(x / 255, size, g, placed, args.strength)
         return augment.mix(x, target, g, 0.35 * args.strength)
 
@@ -178,6 +179,7 @@ def arguments(argv: list[str]):
     p.add_argument("--small-part", type=float, default=0.6, help="how long that part is, 0..1")
     p.add_argument("--aligned-share", type=float, default=0.5)
     p.add_argument("--still-share", type=float, default=0.1)
+    p.add_argument("--loose-stills", action="store_true", help="move, turn and scale a still as the picture it stands in for: aligned or not")
     p.add_argument("--face-share", type=float, default=0.15)
     p.add_argument("--measure-every", type=int, default=500)
     p.add_argument("--name", default="encoder", help="name of checkpoint and log")
@@ -209,7 +211,7 @@ def work(argv: list[str]) -> None:
     if batches.aligned is None:
         log("no aligned copies of FER+ (stage align): training on the pictures as they are")
     log(f"{len(train.labels)} train, {len(valid.labels)} valid; aligned {batches.aligned is not None}, "
-        f"stills and faces {[len(images) for images, _, _ in batches.extra]}; {len(args.teacher)} teachers; "
+        f"stills and faces {[len(images) for images, *_ in batches.extra]}; {len(args.teacher)} teachers; "
         f"{multiply_adds(network, (1, 1, SIZE, SIZE)):.1f} M multiply-adds")
     fit(args, network, shape, batches, valid, device, log)
 

@@ -201,7 +201,7 @@ def test_a_crop_file_of_an_older_recipe_says_what_to_do(tmp_path):
         crop.place(path, "live")
 
 
-def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
+def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path, monkeypatch):
     faces = ferplus.Faces(np.zeros((20, 48, 48), np.uint8), np.eye(7, dtype=np.float32)[np.arange(20) % 7], np.arange(20) % 7, [""] * 20, np.eye(10)[np.arange(20) % 7])
     np.savez(tmp_path / "stills.npz", images=np.full((4, 64, 64), 255, np.uint8), targets=np.eye(7, dtype=np.float32)[:4])
     (tmp_path / "crop.json").write_text(json.dumps({"labelled": [[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]]}))
@@ -213,11 +213,17 @@ def test_a_batch_mixes_in_stills_and_faces_without_labels(tmp_path):
     assert align.strangers(tmp_path, tmp_path, 64).shape == (1, 64, 64)
     args = encoder.arguments(["--work", str(tmp_path), "--batch", "400", "--stills", str(tmp_path / "stills.npz"), "--still-share", "0.2",
                               "--faces", str(tmp_path), "--face-share", "0.3", "--teacher", "t.pt", "--strength", "0"])
+    placed, moved = [], augment.faces
+    monkeypatch.setattr(augment, "faces", lambda x, size, g, aligned, strength: placed.append(aligned) or moved(x, size, g, aligned, strength))
     x, target = encoder.Batches(args, faces, torch.device("cpu"))(0, 64)
     assert x.shape == (400, 1, 64, 64) and target.shape == (400, 7)
     # Nothing is known of a face without label, all of a rendered one; of the rest the teachers have 0.7.
     for known, share in ((0, 0.3), (1, 0.2), (0.3, 0.5)):
         assert abs(float(torch.isclose(target.sum(1), torch.tensor(float(known)), atol=1e-4).float().mean()) - share) < 0.08
+    # Stills and faces count as placed, loose stills do not.
+    args.loose_stills = True
+    encoder.Batches(args, faces, torch.device("cpu"))(0, 64)
+    assert [abs(float(p.float().mean()) - share) < 0.08 for p, share in zip(placed, (0.5, 0.3))] == [True, True]
     with pytest.raises(SystemExit):
         encoder.arguments(["--faces", "photographs"])
 
