@@ -161,3 +161,18 @@ def test_who_is_measured_on_has_more_sequences_and_begins_with_the_same(tmp_path
     assert np.array_equal(many["labels"][train], few["labels"][stills.split_of(few["identity"]) == "train"])
     of = lambda part, n: part["images"][np.repeat(part["identity"] == n, part["lengths"])]
     assert np.array_equal(of(few, 9), of(many, 9)[:4])
+
+
+def test_another_seed_is_measured_on_the_same_films(tmp_path, monkeypatch):
+    drawn = lambda rng: {"images": rng.integers(0, 256, (2, 4, 4), np.uint8), "weights": np.zeros((2, 7)), "occluded": np.zeros(2), "angles": np.zeros((2, 3))}
+    monkeypatch.setattr(sequences, "film", lambda rng, *_: drawn(rng))
+    monkeypatch.setattr(stills, "_crop", lambda rng, *_: (drawn(rng)["images"][0], 0, 0, 0, 0, 0, 0))
+    casting = SimpleNamespace(mesh=SimpleNamespace(action_names=[], identities=range(70)), person=lambda number: None)
+    films, crops = [], []
+    for seed in (1, 2):
+        sequences.render(casting, tmp_path / f"f{seed}", np.zeros((5, 2)), 1, 1, size=4, seed=seed + 2, log=lambda text: None)
+        stills.crops(casting, tmp_path / f"c{seed}", 70, np.zeros((5, 2)), size=4, seed=seed, log=lambda text: None)
+        films.append(np.load(tmp_path / f"f{seed}" / "part-000.npz")["images"].reshape(35, -1))
+        crops.append(np.load(tmp_path / f"c{seed}" / "part-000.npz")["images"].reshape(70, -1))
+    for one, two in (films, crops):
+        assert np.array_equal((one == two).all(1), stills.split_of(np.arange(len(one))) != "train")

@@ -10,7 +10,7 @@ from . import crop, expressions, scene
 from .degrade import Lens, Occluder
 from .motion import Event, Performance
 from .person import Casting
-from .stills import GREY, random_pose, split_of
+from .stills import GREY, chance, random_pose, split_of
 
 RATE = 15.0
 
@@ -108,7 +108,7 @@ def render(casting: Casting, out: Path, template: np.ndarray, per_person: int = 
             continue
         films, labels, identity = [], [], []
         for number in range(part * 35, part * 35 + 35):
-            rng = np.random.default_rng([seed, number])
+            rng = chance(number, seed, 3)
             person = casting.person(number)
             for label in rng.permutation(7)[:per_person if split_of(number) == "train" else held_out]:
                 films.append(film(rng, person, expressions.CLASSES[label], names, size, template))

@@ -19,6 +19,12 @@ def split_of(identity):
     return np.where(digit < 8, "train", np.where(digit == 8, "valid", "test"))
 
 
+def chance(number: int, seed: int, held_out: int) -> np.random.Generator:
+    """The random numbers by which person `number` is filmed: of `seed` for those who are trained on, of `held_out` for the
+    others, so that whoever trains with another seed is measured on the same pictures."""
+    return np.random.default_rng([seed if split_of(number) == "train" else held_out, number])
+
+
 def soft_target(weights) -> np.ndarray:
     """[7] label distribution of a face that shows each class at `weights` [7] (0..1): weak looks neutral."""
     share = np.clip((np.asarray(weights, float) - 0.12) / 0.38, 0, 1)
@@ -69,7 +75,7 @@ def crops(casting: Casting, out: Path, count: int, template: np.ndarray, size: i
             continue
         rows = []
         for number in range(part, min(people, part + 70)):
-            rng = np.random.default_rng([seed, number])
+            rng = chance(number, seed, 1)
             person = casting.person(number)
             order = np.resize(rng.permutation(7), each) if each < 7 else np.concatenate([rng.permutation(7) for _ in range(each // 7 + 1)])[:each]
             for label in order:
