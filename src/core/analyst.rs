@@ -64,7 +64,7 @@ pub struct Look {
     pub t: Ns,
     /// Where the face really is, in pixels of the frame; `None` where it was not looked for.
     pub found: Option<Detection>,
-    /// Looked for and not found.
+    /// Looked for and not found, though it must be.
     pub missed: bool,
     /// Size, light, sharpness and detector's score, 0 to 1; `None` when missed.
     pub quality: Option<f32>,
@@ -177,8 +177,8 @@ impl Analyst {
                 Cut::Crop => (picture, 1.0, f32::INFINITY),
                 Cut::Patch { map, face, must_find } => {
                     look.found = refined.next().flatten();
-                    look.missed = look.found.is_none();
-                    if look.missed && *must_find {
+                    look.missed = look.found.is_none() && *must_find;
+                    if look.missed {
                         looks.push(look);
                         continue;
                     }

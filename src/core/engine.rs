@@ -53,10 +53,25 @@ pub struct Demands {
     pub expression: ExpressionSpec,
 }
 
+impl EngineSettings {
+    /// A face is not seen between two looks: it is not lost for that.
+    fn patient(mut self, look_interval: Ns) -> Self {
+        self.tracker.track_timeout = self.tracker.track_timeout.max(2 * look_interval);
+        self
+    }
+}
+
+impl Demands {
+    /// Time from one look at a face to the next.
+    fn look_interval(&self) -> Ns {
+        (SECOND as f64 / self.expression.sampling.rate) as Ns
+    }
+}
+
 /// One face of the current frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceResult {
-    /// In pixels of the frame; where it is expected when it was not looked for.
+    /// Where it is expected when it was not looked for.
     pub rect: Rect,
     /// Position in the list of upstream boxes of this frame, where it came from one.
     pub upstream: Option<usize>,
@@ -118,6 +133,7 @@ const WHOLE_FRAME: u64 = 1;
 
 impl Engine {
     pub fn new(settings: EngineSettings, demands: Demands) -> Self {
+        let settings = settings.patient(demands.look_interval());
         Self {
             tracker: Tracker::new(settings.tracker),
             settings,
@@ -136,6 +152,7 @@ impl Engine {
 
     /// Holds from the next frame on.
     pub fn set_settings(&mut self, settings: EngineSettings) {
+        let settings = settings.patient(self.demands.look_interval());
         self.tracker.set_settings(settings.tracker);
         self.settings = settings;
     }
@@ -151,7 +168,7 @@ impl Engine {
         self.beyond.clear();
     }
 
-    /// A new frame at time `t`, later than the one before. True when a new shot begins here: all
+    /// A new frame at time `t`, not earlier than the one before. True when a new shot begins here: all
     /// faces were forgotten and outcomes of earlier frames must not be absorbed any more.
     pub fn begin(&mut self, t: Ns, frame: &FrameView<'_>, upstream: &Upstream) -> bool {
         self.now = t;
@@ -222,7 +239,7 @@ impl Engine {
 
     /// The faces that are due to be looked at, the largest first.
     pub fn faces(&mut self, frame: &FrameView<'_>) -> Vec<Job> {
-        let due = slot(self.now, (SECOND as f64 / self.demands.expression.sampling.rate) as Ns);
+        let due = slot(self.now, self.demands.look_interval());
         if self.settings.source == FaceSource::Frame {
             return self.whole_frame(frame, due);
         }
@@ -242,7 +259,9 @@ impl Engine {
             let side = self.demands.patch;
             let map = crop::track_window(&rect, side);
             let picture = frame.sample(&map, side, side, Channels::Rgb, Outside::Edge);
-            let cut = Cut::Patch { map, face: rect, must_find: !self.from_upstream };
+            // Where upstream marks a face there is one, whatever our detector says.
+            let must_find = face.upstream.is_none() && self.demands.detector.is_some();
+            let cut = Cut::Patch { map, face: rect, must_find };
             jobs.push(Job::Face { t: self.now, track: id, picture, cut });
         }
         jobs
@@ -291,7 +310,7 @@ impl Engine {
             let enough = self.demands.detector.as_ref().map_or(0.0, |d| d.score_threshold);
             face.confirmed |= found.score >= SURE * enough || face.score >= enough;
         }
-        if look.missed && !self.from_upstream {
+        if look.missed {
             self.tracker.miss(look.track, look.t);
             face.missed_since.get_or_insert(look.t);
         } else {

@@ -16,7 +16,7 @@ pub fn caps() -> gst::Caps {
     gst_video::VideoCapsBuilder::new().format_list(formats).build()
 }
 
-/// The pixels of a frame; strides and offsets as its video meta says.
+/// The pixels of a frame; strides and offsets as its video meta says, their aspect as its caps do.
 pub fn view<'a>(
     frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>,
 ) -> Result<FrameView<'a>, Error> {
@@ -41,5 +41,7 @@ pub fn view<'a>(
     };
     let full_range = colorimetry.range() == gst_video::VideoColorRange::Range0_255;
     let (width, height) = (info.width() as usize, info.height() as usize);
-    FrameView::new(format, width, height, &planes, Colorimetry { matrix, full_range })
+    let aspect = info.par().numer() as f32 / info.par().denom() as f32;
+    let view = FrameView::new(format, width, height, &planes, Colorimetry { matrix, full_range })?;
+    Ok(view.with_pixel_aspect(aspect))
 }

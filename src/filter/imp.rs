@@ -32,6 +32,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 /// Time may step by this much between two buffers without being a jump.
 const JUMP: Ns = 2 * SECOND;
+/// A step back of at most this is no jump: times are rounded, and clocks of cameras corrected.
+const JITTER: Ns = SECOND / 10;
 
 #[repr(C)]
 pub struct DferBaseClass {
@@ -161,11 +163,9 @@ impl BaseTransformImpl for DferBase {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|_| gst::loggable_error!(CAT, "caps {incaps} are no raw video"))?;
         if let Some(state) = lock(&self.state).as_mut() {
-            let same_size = state
-                .info
-                .as_ref()
-                .is_some_and(|old| (old.width(), old.height()) == (info.width(), info.height()));
-            if !same_size && let Some(session) = &mut state.session {
+            let shape = |info: &gst_video::VideoInfo| (info.width(), info.height(), info.par());
+            let same_shape = state.info.as_ref().is_some_and(|old| shape(old) == shape(&info));
+            if !same_shape && let Some(session) = &mut state.session {
                 session.reset();
             }
             state.info = Some(info);
@@ -332,8 +332,12 @@ impl DferBase {
             Some(pts) => pts.nseconds(),
             None => state.last.map_or(0, |last| last.saturating_add(step())),
         };
+        let t = match state.last {
+            Some(last) if t < last && last - t <= JITTER => last,
+            _ => t,
+        };
         // No clip reaches over a jump, whatever the flags of the buffer say.
-        if state.last.is_some_and(|last| t <= last || t - last > JUMP)
+        if state.last.is_some_and(|last| t < last || t - last > JUMP)
             && let Some(session) = &mut state.session
         {
             gst::debug!(CAT, imp = self, "time jumped to {t}, starting anew");

@@ -74,14 +74,17 @@ impl Session {
         }
     }
 
-    /// Analyses the frame of time `t`; in live mode as far as results are there already.
+    /// Analyses the frame of time `t`; in live mode as far as results are there already. Places,
+    /// given and found, are in the frame's own pixels, square or not.
     pub fn frame(
         &mut self,
         t: Ns,
         frame: &FrameView<'_>,
         upstream: &Upstream,
     ) -> Result<Analysis, Error> {
-        if self.engine.begin(t, frame, upstream) {
+        let upstream: Vec<_> =
+            upstream.iter().map(|(id, rect)| (*id, frame.from_memory(rect))).collect();
+        if self.engine.begin(t, frame, &upstream) {
             self.reset_inference();
         }
         let (spent, dropped) = match &mut self.inference {
@@ -111,9 +114,11 @@ impl Session {
                 (done.spent, done.dropped)
             }
         };
-        let faces = self.engine.results(frame.width(), frame.height());
+        let mut faces = self.engine.results(frame.width(), frame.height());
         let changed = self.engine.changes(&faces);
-        let unreported = self.engine.unreported(frame.width(), frame.height(), &faces);
+        let mut unreported = self.engine.unreported(frame.width(), frame.height(), &faces);
+        let places = faces.iter_mut().map(|face| &mut face.rect).chain(&mut unreported);
+        places.for_each(|rect| *rect = frame.to_memory(rect));
         let ignored = self.engine.ignored();
         Ok(Analysis { faces, changed, ignored, unreported, spent, dropped })
     }

@@ -113,11 +113,11 @@ impl Settings {
     }
 
     pub fn model_path(&self) -> Option<PathBuf> {
-        self.model.as_ref().map(PathBuf::from)
+        path(self.model.as_deref())
     }
 
     pub fn detector_path(&self) -> Option<PathBuf> {
-        self.detector_model.as_ref().map(PathBuf::from)
+        path(self.detector_model.as_deref())
     }
 
     /// False for a property that is not a setting.
@@ -176,6 +176,11 @@ impl Settings {
             _ => unreachable!("no such property"),
         }
     }
+}
+
+/// An empty property counts as not set.
+fn path(text: Option<&str>) -> Option<PathBuf> {
+    text.filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
 /// All properties but `stats`; those that shape the clips may change up to READY only, thresholds

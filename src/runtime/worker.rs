@@ -30,6 +30,8 @@ struct Mailbox {
     /// Rises with every reset; what belongs to an earlier one is thrown away.
     generation: u64,
     detection: Option<Job>,
+    /// The newest work taken was a detection.
+    detected: bool,
     faces: VecDeque<(u64, Job)>,
     done: Vec<Result<Outcome, Error>>,
     spent: Vec<(Stage, Duration)>,
@@ -155,11 +157,15 @@ impl Shared {
 }
 
 impl Mailbox {
-    /// A detection, else as many faces as are worth looking at together.
+    /// A detection, else as many faces as are worth looking at together. They take turns where both
+    /// wait: detections alone that are due faster than they are done would leave no time for faces.
     fn take(&mut self, together: usize) -> Vec<Job> {
-        if let Some(job) = self.detection.take() {
+        let faces_first = self.detected && !self.faces.is_empty();
+        if !faces_first && let Some(job) = self.detection.take() {
+            self.detected = true;
             return vec![job];
         }
+        self.detected = false;
         let count = self.faces.len().min(together);
         self.faces.drain(..count).map(|(_, job)| job).collect()
     }
@@ -175,4 +181,33 @@ pub fn run(analyst: &mut Analyst, jobs: Vec<Job>) -> Result<Vec<Outcome>, Error>
             .unwrap_or("it panicked");
         Err(Error::Inference { network: "analysis".into(), reason: reason.to_owned() })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::analyst::Cut;
+    use crate::core::pixels::{Affine, Channels, Picture};
+
+    #[test]
+    fn detections_and_faces_take_turns() {
+        let picture = || Picture::filled(Channels::Gray, 1, 1, 0);
+        let detection = || Job::Detect { t: 0, picture: picture(), map: Affine::identity() };
+        let look = |track| (track, Job::Face { t: 0, track, picture: picture(), cut: Cut::Crop });
+        let mut mailbox = Mailbox::default();
+        mailbox.faces.extend([1, 2, 3].map(look));
+        let mut taken = Vec::new();
+        // A new detection waits whenever one is taken.
+        for _ in 0..6 {
+            mailbox.detection.get_or_insert_with(detection);
+            taken.push(match &mailbox.take(1)[..] {
+                [Job::Detect { .. }] => 0,
+                [Job::Face { track, .. }] => *track,
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(taken, [0, 1, 0, 2, 0, 3]);
+        assert_eq!(mailbox.take(1).len(), 1, "alone it does not wait");
+        assert!(mailbox.take(1).is_empty());
+    }
 }

@@ -122,6 +122,26 @@ pub fn head_without_moments() -> Graph {
         .node("Add", &["long", "short"], "logits")
 }
 
+/// Encoders that no runtime may run, and what is said of them.
+pub fn forbidden_encoders() -> [(Vec<u8>, &'static str); 2] {
+    let encoder = || Graph::default().input("face", &[1, 1, 16, 16]).output("embedding", &[1, 8]);
+    let branch = [("then_branch", Attribute::Graph), ("else_branch", Attribute::Graph)];
+    [
+        (
+            encoder().node_with("If", &["face"], "embedding", &branch).finish(),
+            "node `node0` (If) is control flow, which is not accepted",
+        ),
+        (
+            encoder()
+                .constant_elsewhere("w", &[256, 8], "encoder.onnx.data")
+                .node("Flatten", &["face"], "flat")
+                .node("MatMul", &["flat", "w"], "embedding")
+                .finish(),
+            "the weights `w` are in a second file, which is not accepted; export the network into one",
+        ),
+    ]
+}
+
 pub fn factored() -> Folder {
     let toml = r#"schema = "dfer-model/1"
 kind = "factored"

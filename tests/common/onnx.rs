@@ -15,6 +15,8 @@ pub enum Attribute<'a> {
     Int(i64),
     Ints(&'a [i64]),
     Float(f32),
+    /// An empty graph, as control flow has.
+    Graph,
 }
 
 impl Graph {
@@ -36,6 +38,20 @@ impl Graph {
         tensor.int(2, 1);
         tensor.text(8, name);
         tensor.bytes(9, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        self.body.message(5, &tensor);
+        self
+    }
+
+    /// A constant whose values lie in `file` beside the graph's.
+    pub fn constant_elsewhere(mut self, name: &str, shape: &[i64], file: &str) -> Self {
+        let (mut tensor, mut place) = (Message::default(), Message::default());
+        shape.iter().for_each(|dim| tensor.int(1, *dim));
+        tensor.int(2, 1);
+        tensor.text(8, name);
+        place.text(1, "location");
+        place.text(2, file);
+        tensor.message(13, &place);
+        tensor.int(14, 1);
         self.body.message(5, &tensor);
         self
     }
@@ -78,6 +94,10 @@ impl Graph {
                 Attribute::Int(value) => {
                     attribute.int(3, *value);
                     attribute.int(20, 2);
+                }
+                Attribute::Graph => {
+                    attribute.message(6, &Message::default());
+                    attribute.int(20, 5);
                 }
                 Attribute::Ints(values) => {
                     values.iter().for_each(|value| attribute.int(8, *value));

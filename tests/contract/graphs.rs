@@ -113,6 +113,13 @@ fn heads_that_break_the_rules() {
     );
 }
 
+#[test]
+fn what_no_graph_may_hold() {
+    for (onnx, want) in folder::forbidden_encoders() {
+        graph_refused("encoder.onnx", &onnx, want);
+    }
+}
+
 /// What a hostile or broken file can hold must not end the process.
 #[test]
 fn graphs_that_upset_the_runtime() {

@@ -196,9 +196,54 @@ fn a_flush_starts_anew() {
     starts_anew(&play(&mut h, 60..120, &[FACE]));
 }
 
+/// A face in pixels that are twice as wide as high is found and followed as in square ones.
+#[test]
+fn pixels_need_not_be_square() {
+    let like_a_face = |picture: &gstdfer::core::pixels::Picture| {
+        let mut found = find(picture);
+        found.retain(|f| (0.6..0.9).contains(&(f.rect.w / f.rect.h)));
+        found
+    };
+    let networks = gstdfer::runtime::fake::networks(like_a_face, |_, _| HAPPY);
+    let mut h = harness(&filter("sync", networks));
+    let mut squeezed = caps(160, 240, 30);
+    let narrow =
+        |i| stamped(i * gst::ClockTime::SECOND / 30, picture(160, 240, &[(50, 80, 30, 80, 180)]));
+    h.set_src_caps(squeezed.clone());
+    let play = |h: &mut Harness, frames: std::ops::Range<u64>| -> Vec<_> {
+        frames.map(|i| analysed(h, narrow(i))).collect()
+    };
+    assert!(play(&mut h, 0..60).iter().all(|r| r.faces.is_empty()), "squeezed it is none");
+    squeezed.make_mut().set("pixel-aspect-ratio", gst::Fraction::new(2, 1));
+    h.set_src_caps(squeezed);
+    let after = play(&mut h, 60..120);
+    starts_anew(&after);
+    let rect = after.last().unwrap().faces[0].rect.unwrap();
+    let drawn = gstdfer::core::Rect::new(50.0, 80.0, 30.0, 80.0);
+    assert!(rect.iou(&drawn) > 0.8, "in pixels of the frame: {rect:?}");
+}
+
+/// Times that stand still or are a little out of order are no jump.
+#[test]
+fn uneven_times_do_not_start_anew() {
+    let (_, mut h) = sync();
+    let mut results = Vec::new();
+    for i in 0..90u64 {
+        // Every tenth frame carries the time of the one before, or 2 ns less.
+        let late = if i % 10 == 0 { i.saturating_sub(1) } else { i };
+        let less = if i % 20 == 10 { 2 } else { 0 };
+        let pts = late * gst::ClockTime::SECOND / 30 - gst::ClockTime::from_nseconds(less);
+        results.push(analysed(&mut h, stamped(pts, picture(SIZE.0, SIZE.1, &[FACE]))));
+    }
+    let ids: std::collections::BTreeSet<_> =
+        results.iter().flat_map(|r| &r.faces).map(|f| f.expression.track_id).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert!(results[60..].iter().all(|r| only(r).status == Status::Stable));
+}
+
 #[test]
 fn jumps_of_time_start_anew() {
-    for to in [0, 30, 59, 600] {
+    for to in [0, 30, 55, 600] {
         let (_, mut h) = sync();
         play(&mut h, 0..60, &[FACE]);
         starts_anew(&play(&mut h, to..to + 60, &[FACE]));
@@ -385,6 +430,47 @@ fn faces_of_an_upstream_detector_keep_their_ids() {
         .collect();
     ids.sort();
     assert_eq!(ids, [(Some(4), Some("sad".into())), (Some(17), Some("sad".into()))]);
+}
+
+/// What was drawn over one of them is a wall, and no expression of anybody.
+#[test]
+fn a_face_that_upstream_marks_no_more_is_looked_for() {
+    for source in ["upstream", "auto"] {
+        let (element, mut h) = sync();
+        element.set_property_from_str("face-source", source);
+        let other = (220, 80, 60, 80, 80);
+        for i in 0..60 {
+            let mut buffer = frame(i, &[FACE, other]);
+            region(&mut buffer, (100, 80, 60, 80), 17);
+            region(&mut buffer, (220, 80, 60, 80), 4);
+            let results = analysed(&mut h, buffer);
+            assert!(i < 50 || results.faces.iter().all(|f| f.expression.status == Status::Stable));
+        }
+        for i in 60..100 {
+            let mut buffer = frame(i, &[other]);
+            region(&mut buffer, (220, 80, 60, 80), 4);
+            for face in analysed(&mut h, buffer).faces {
+                let e = face.expression;
+                match e.track_id {
+                    Some(4) => assert_eq!(e.status, Status::Stable),
+                    // A quarter of a second is given.
+                    id => assert!(i < 70 || e.status == Status::LowQuality, "{id:?} {i}: {e:?}"),
+                }
+                assert!(e.clip_end.is_none_or(|t| e.track_id == Some(4) || t < 2 * SECOND));
+            }
+        }
+    }
+}
+
+/// Faces are looked at 15 times a second; between two looks they are not lost.
+#[test]
+fn the_shortest_timeout_loses_no_face_that_is_there() {
+    let (element, mut h) = sync();
+    element.set_property("track-timeout", 0u64);
+    let results = play(&mut h, 0..60, &[FACE]);
+    assert_eq!(only(results.last().unwrap()).status, Status::Stable);
+    let away = play(&mut h, 60..70, &[]);
+    assert!(away.last().unwrap().faces.is_empty());
 }
 
 #[test]

@@ -146,6 +146,10 @@ fn graphs_that_do_not_fit_are_refused() {
         folder.with_graph("encoder.onnx", &bytes[..bytes.len() / 2])
     };
     assert!(told(&cut).contains("DIR/encoder.onnx"), "{}", told(&cut));
+    for (onnx, want) in folder::forbidden_encoders() {
+        let folder = folder::factored().with_graph("encoder.onnx", &onnx);
+        assert_eq!(told(&folder), format!("model DIR/encoder.onnx does not fit: {want}"));
+    }
     let size = folder::factored().edited("size = 16", "size = 32");
     assert_eq!(
         told(&size),

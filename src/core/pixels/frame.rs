@@ -5,6 +5,7 @@ use super::format::{Colorimetry, Layout, PixelFormat};
 use super::resample::{self, Finish, Request};
 use super::{Affine, Channels, Outside, Picture};
 use crate::core::error::Error;
+use crate::core::types::Rect;
 
 /// Memory of one plane of a frame, from its first pixel on.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +15,15 @@ pub struct Plane<'a> {
     pub stride: usize,
 }
 
-/// A frame in somebody else's memory.
+/// A frame in somebody else's memory. Places in it and its size count square pixels: they are the
+/// pixels in memory unless [`Self::with_pixel_aspect`] says otherwise.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameView<'a> {
     format: PixelFormat,
     width: usize,
     height: usize,
+    /// Width of a pixel in memory, in square pixels.
+    stretch: f32,
     planes: [Plane<'a>; 3],
     colorimetry: Colorimetry,
 }
@@ -69,11 +73,32 @@ impl<'a> FrameView<'a> {
         }
         let mut all = [Plane { data: &[], stride: 0 }; 3];
         all[..planes.len()].copy_from_slice(planes);
-        Ok(Self { format, width, height, planes: all, colorimetry })
+        Ok(Self { format, width, height, stretch: 1.0, planes: all, colorimetry })
+    }
+
+    /// Pixels in memory are `aspect` times as wide as high (anamorphic video: 64/45 in wide PAL).
+    /// Beyond 1:8 and 8:1 it is no aspect that any camera has, and they count as square.
+    #[must_use]
+    pub fn with_pixel_aspect(mut self, aspect: f32) -> Self {
+        if (0.125..=8.0).contains(&aspect) {
+            let width = (self.width as f32 * aspect).round().max(1.0);
+            self.stretch = width / self.width as f32;
+        }
+        self
+    }
+
+    /// A place in square pixels, in those of the memory.
+    pub fn to_memory(&self, rect: &Rect) -> Rect {
+        Rect::new(rect.x / self.stretch, rect.y, rect.w / self.stretch, rect.h)
+    }
+
+    /// A place in pixels of the memory, in square ones.
+    pub fn from_memory(&self, rect: &Rect) -> Rect {
+        Rect::new(rect.x * self.stretch, rect.y, rect.w * self.stretch, rect.h)
     }
 
     pub fn width(&self) -> usize {
-        self.width
+        (self.width as f32 * self.stretch).round() as usize
     }
 
     pub fn height(&self) -> usize {
@@ -96,7 +121,9 @@ impl<'a> FrameView<'a> {
         channels: Channels,
         outside: Outside,
     ) -> Picture {
-        let request = Request { map: *map, width, height, channels, outside };
+        let (xx, xy, tx) = (map.xx / self.stretch, map.xy / self.stretch, map.tx / self.stretch);
+        let request =
+            Request { map: Affine { xx, xy, tx, ..*map }, width, height, channels, outside };
         let luma = Finish::level(self.full_range_gain(), self.colorimetry.full_range);
         match (self.format.layout(), channels) {
             (Layout::Gray, _) => resample::run(&[self.luma()], &request, &luma),

@@ -31,6 +31,7 @@ pub use self::settings::{Precision, Provider, Settings};
 use self::sizes::{Run, Sizes};
 use super::batch::{Batched, Counters, Limits};
 use super::graph::{Backend, Fact, Graph};
+use super::tract::vet;
 use crate::core::Error;
 
 /// ONNX Runtime with one provider on one device. Opened once per process and [`Settings`], so that
@@ -265,6 +266,7 @@ impl Backend for OnnxRuntime {
         outputs: &[&str],
     ) -> Result<Box<dyn Graph>, Error> {
         let refused = |reason: String| Error::Model { model: network.to_owned(), reason };
+        vet::read(onnx).map_err(refused)?;
         let read = provider::inspect(self.runtime, onnx).map_err(refused)?;
         let ports = Ports::check(&read, inputs, outputs).map_err(refused)?;
         drop(read);

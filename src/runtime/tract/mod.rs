@@ -4,6 +4,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod fast_conv;
+pub mod vet;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +12,6 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayD, ArrayViewD};
 use tract_onnx::pb::ModelProto;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
-use tract_onnx::pb::type_proto::Value;
 use tract_onnx::prelude::{
     Arc, DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable,
     TValue, TVec, Tensor, TractResult, TypedRunnableModel, TypedSimpleState,
@@ -87,10 +86,7 @@ fn build(
     outputs: &[&str],
 ) -> Result<Arc<TypedRunnableModel>, String> {
     let framework = tract_onnx::onnx().with_ignore_value_info(true);
-    let proto = framework
-        .proto_model_for_read(&mut &*onnx)
-        .map_err(|_| "this is not an ONNX file, or one that was cut short".to_owned())?;
-    check(&proto)?;
+    let proto = vet::read(onnx)?;
     let model = framework.model_for_proto_model(&proto).map_err(|e| told(&e))?;
     let model = select_outputs(select_inputs(model, inputs)?, &proto, outputs)?;
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
@@ -105,41 +101,6 @@ fn build(
         }
     }
     model.into_runnable().map_err(|e| told(&e))
-}
-
-/// Refuses what would end the process while tract reads it: names of dimensions are formulas to
-/// tract, read by a function that calls itself for every bracket. Graphs inside of graphs are no
-/// part of the model contract and could hold the same.
-fn check(proto: &ModelProto) -> Result<(), String> {
-    const LONGEST: usize = 64;
-    let graph = proto.graph.as_ref().ok_or("the file holds no graph")?;
-    if let Some(node) = graph
-        .node
-        .iter()
-        .find(|node| node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty()))
-    {
-        return Err(format!(
-            "node `{}` ({}) is control flow, which is not accepted",
-            node.name, node.op_type
-        ));
-    }
-    for input in &graph.input {
-        let Some(Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
-        else {
-            continue;
-        };
-        for dim in tensor.shape.iter().flat_map(|shape| &shape.dim) {
-            if let Some(DimValue::DimParam(name)) = &dim.value
-                && name.len() > LONGEST
-            {
-                let length = name.len();
-                return Err(format!(
-                    "a dimension of an input has a name of {length} bytes, {LONGEST} are accepted"
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The declared inputs, in that order, with the declared shapes.

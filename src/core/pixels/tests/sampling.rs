@@ -190,3 +190,23 @@ fn the_luma_grid_takes_pixels_spread_evenly() {
     let frame = FrameView::new(PixelFormat::Gray8, 8, 4, &plane, colorimetry).unwrap();
     assert_eq!(frame.luma_grid(2, 1), [2.0 * 3.0 + 48.0, 6.0 * 3.0 + 48.0]);
 }
+
+#[test]
+fn places_count_square_pixels() {
+    let plane = [Plane { data: &[10, 90], stride: 2 }];
+    let colorimetry = Colorimetry { matrix: Matrix::Bt601, full_range: true };
+    let frame = FrameView::new(PixelFormat::Gray8, 2, 1, &plane, colorimetry).unwrap();
+    let wide = frame.with_pixel_aspect(2.0);
+    assert_eq!((frame.width(), wide.width(), wide.height()), (2, 4, 1));
+    let all = wide.sample(&Affine::identity(), 4, 1, Channels::Gray, Outside::Edge);
+    assert_eq!(all.data, [10, 30, 70, 90]);
+    let rect = Rect::new(1.0, 0.0, 2.0, 1.0);
+    assert_eq!(wide.to_memory(&rect), Rect::new(0.5, 0.0, 1.0, 1.0));
+    assert_eq!(wide.from_memory(&wide.to_memory(&rect)), rect);
+    let narrow = frame.with_pixel_aspect(0.5);
+    let one = narrow.sample(&Affine::identity(), 1, 1, Channels::Gray, Outside::Edge);
+    assert_eq!((narrow.width(), one.data), (1, vec![50]));
+    for nonsense in [0.0, -1.0, 1e9, f32::NAN, f32::INFINITY] {
+        assert_eq!(frame.with_pixel_aspect(nonsense).width(), 2);
+    }
+}
