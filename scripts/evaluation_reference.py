@@ -43,9 +43,10 @@ def main() -> int:
         ours["agreement bins"] = [[b["share"], b["accuracy"]] for b in m["agreement"]]
         theirs["agreement bins"] = [[(bins == b).mean(), right[bins == b].mean()] for b in kept]
         order = np.sort(agreement)[::-1]
-        ours["coverage"] = [[c["coverage"], c["min-agreement"]] for c in m["coverage"]]
-        given = [-(-len(rows) * tenth // 10) for tenth in range(10, 0, -1)]
-        theirs["coverage"] = [[n / len(rows), order[n - 1]] for n in given]
+        ours["coverage"] = [[c["coverage"], c["accuracy"], c["min-agreement"]] for c in m["coverage"]]
+        # What a threshold lets through: all who agree as much as the last that is wanted.
+        least = dict.fromkeys(order[-(-len(rows) * tenth // 10) - 1] for tenth in range(10, 0, -1))
+        theirs["coverage"] = [[(agreement >= t).mean(), right[agreement >= t].mean(), t] for t in least]
     same = True
     for name, value in ours.items():
         a, b = np.asarray(value, float), np.asarray(theirs[name], float)

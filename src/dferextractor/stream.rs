@@ -22,8 +22,8 @@ pub(super) struct State {
     /// What `meta_src` carries, once that is negotiated.
     payload: Option<(Media, Payload)>,
     flows: UniqueFlowCombiner,
-    /// End of the newest frame.
-    end: Option<gst::ClockTime>,
+    /// Time of the newest frame.
+    last: Option<gst::ClockTime>,
     /// Buffers on `meta_src`, and bytes in them.
     pub sent: u64,
     pub bytes: u64,
@@ -65,7 +65,7 @@ impl DferExtractor {
         let obj = self.obj();
         let word = self.with(|state| {
             let frame = state.reporter.frame(buffer, &state.segment, obj.upcast_ref());
-            state.end = buffer.pts().map(|pts| pts + buffer.duration().unwrap_or_default());
+            state.last = buffer.pts();
             let piece = match (&frame, &mut state.payload) {
                 (Some(frame), Some((_, payload))) => payload.frame(frame),
                 _ => None,
@@ -202,8 +202,9 @@ impl DferExtractor {
         }
         let buffer = self.with(|state| {
             let piece = state.payload.as_mut().and_then(|(_, payload)| payload.finish())?;
-            let end = state.end;
-            Some(state.buffer(piece, end))
+            // Not its end: a sink drops what begins where the segment ends.
+            let last = state.last;
+            Some(state.buffer(piece, last))
         });
         if let Ok(Some(buffer)) = buffer
             && let Err(err) = self.meta_src.push(buffer)
@@ -247,7 +248,7 @@ impl State {
             pending: None,
             payload: None,
             flows,
-            end: None,
+            last: None,
             sent: 0,
             bytes: 0,
         }

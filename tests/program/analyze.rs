@@ -105,6 +105,74 @@ fn hostile_names_are_names_and_nothing_else() {
 }
 
 #[test]
+fn records_are_written_though_nobody_reads_the_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, target) = (folder.path().join("a.avi"), folder.path().join("a.jsonl"));
+    video(5, &input);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfer"));
+    command.args([OsStr::new("analyze"), input.as_os_str(), OsStr::new("-o"), target.as_os_str()]);
+    assert!(command.stderr(writer).status().unwrap().success());
+    assert_eq!(names(folder.path()), ["a.avi", "a.jsonl"]);
+    // Nor is it a reason to panic that nobody reads what was asked for.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfer"));
+    let output = command.args(["models"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("dfer: the standard output cannot be written"));
+}
+
+#[test]
+fn earlier_records_outlast_a_run_that_sees_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("a.jsonl");
+    fs::write(&target, "of yesterday").unwrap();
+    let missing = folder.path().join("missing.mp4");
+    let output = analyze(&[missing.as_os_str(), OsStr::new("-o"), target.as_os_str()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "of yesterday");
+    assert_eq!(names(folder.path()), ["a.jsonl"]);
+}
+
+/// Telephones film so: the picture lies on its side, and the file says so.
+#[test]
+fn a_file_is_seen_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let (side, turned) = (folder.path().join("side.mp4"), folder.path().join("turned.mp4"));
+    make(
+        &format!(
+            "filesrc location={} ! decodebin ! videoconvert ! videorate ! video/x-raw,framerate=15/1 \
+             ! identity eos-after=30 ! videoflip video-direction=90l ! x264enc ! mp4mux",
+            demo().display()
+        ),
+        &side,
+    );
+    let mut tag = Command::new("ffmpeg");
+    tag.args(["-v", "error", "-i"]).arg(&side).args(["-c", "copy", "-metadata:s:v", "rotate=270"]);
+    assert!(tag.arg(&turned).status().expect("scripts/setup installs ffmpeg").success());
+    for (file, frame) in [(&side, [540, 960]), (&turned, [960, 540])] {
+        let output = analyze(&[file.as_os_str()]);
+        let records = records(&stdout(&output));
+        assert!(records.iter().all(|r| r.frame == frame), "{records:?}");
+        let found = records.iter().any(|r| r.expression.track_id.is_some());
+        assert_eq!(found, file == &turned, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(demo()).unwrap();
+    let cut = folder.path().join("cut.mp4");
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let told = stderr(&analyze(&[cut.as_os_str()]));
+    assert!(told.contains("cut.mp4: warning: its pictures end after "), "{told}");
+    assert!(told.contains(" of 14.0 s"), "{told}");
+}
+
+#[test]
 fn an_input_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("a.avi");
@@ -132,6 +200,12 @@ fn overlay_is_a_video_with_the_same_frames() {
 
 #[test]
 fn an_interrupt_keeps_what_was_seen() {
+    interrupted(&["-INT"]);
+    // As GNU timeout does it.
+    interrupted(&["-TERM", "-TERM"]);
+}
+
+fn interrupted(signals: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let (records_to, video_to) = (folder.path().join("r.jsonl"), folder.path().join("v.mp4"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_dfer"))
@@ -147,7 +221,9 @@ fn an_interrupt_keeps_what_was_seen() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    for signal in signals {
+        assert!(Command::new("kill").args([signal, &*id]).status().unwrap().success());
+    }
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     let seen = records(&fs::read_to_string(&records_to).unwrap()).len();

@@ -258,6 +258,40 @@ fn footage_without_faces_or_frames_counts_as_it_is() {
     assert_eq!(report["errors"][0]["sample"], "sad/void.mkv");
 }
 
+/// A clip takes 0.8 s; the last picture of a shorter folder stays.
+#[test]
+fn short_folders_of_pictures_are_answered() {
+    let root = tempfile::tempdir().unwrap();
+    for (n, pictures) in [(0, 1), (1, 8)] {
+        let first = root.path().join(format!("happy/{n}/1.jpg"));
+        picture(n, &first);
+        (2..=pictures).for_each(|k| _ = fs::copy(&first, first.with_file_name(format!("{k}.jpg"))));
+    }
+    let (output, report) = evaluate("class-folders", root.path(), &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(report.unwrap()["metrics"]["answered"], 2);
+}
+
+#[test]
+fn what_is_read_is_not_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    picture(0, &root.path().join("happy/0.png"));
+    let results = root.path().join("r.jsonl");
+    let options = ["--layout", "class-folders", "--faces", "frame"].map(OsStr::new);
+    let to = |option| [OsStr::new(option), results.as_os_str()];
+    let footage = [&options[..], &[root.path().as_os_str()]].concat();
+    let run = |more: &[&[&OsStr]; 3]| {
+        dfer([&[OsStr::new("evaluate")], more.concat().as_slice()].concat())
+    };
+    assert!(run(&[&footage, &to("--results"), &[]]).status.success());
+    let before = fs::read(&results).unwrap();
+    let output = run(&[&to("--from"), &to("--json"), &[]]);
+    assert!(stderr(&output).contains("r.jsonl: is an input and would be overwritten"));
+    let output = run(&[&footage, &to("--results"), &to("--json")]);
+    assert!(stderr(&output).contains("r.jsonl: would be written twice"), "{}", stderr(&output));
+    assert_eq!(fs::read(&results).unwrap(), before);
+}
+
 #[test]
 fn a_list_chooses_samples() {
     let root = tempfile::tempdir().unwrap();

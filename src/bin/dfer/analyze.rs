@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use gst::prelude::*;
 
 use crate::inputs::{Shard, list};
-use crate::output::{Output, in_folder};
+use crate::output::{Output, distinct, in_folder};
 use crate::player::{Player, make};
 use crate::predict::Key;
 use crate::report::Shot;
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     refuse_overwriting(arguments, &inputs, &records, &overlays)?;
     let report = arguments.report.as_deref().map(Output::new).transpose()?;
     let mut seen = Vec::new();
-    let mut all_well = true;
+    let (mut all_well, mut some) = (true, false);
     let mut undone = inputs.len();
     for (input, overlay) in inputs.iter().zip(overlays) {
         if stop::requested() {
@@ -106,10 +106,11 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
         let result = analyze(arguments, input, &mut records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
-                eprint!("{}", timeline.summary(&shown::name(input)));
+                some = true;
+                tell!("{}", timeline.summary(&shown::name(input)).trim_end());
                 if stop::requested() {
                     // What was seen so far is kept, whole.
-                    eprintln!(
+                    tell!(
                         "dfer: {}: interrupted; what was seen so far is written",
                         shown::path(input)
                     );
@@ -117,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
             }
             Err(cause) => {
                 all_well = false;
-                eprintln!("dfer: {}: {cause}", shown::path(input));
+                tell!("dfer: {}: {cause}", shown::path(input));
             }
         }
         if report.is_some() {
@@ -129,11 +130,14 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
         }
     }
     if stop::requested() && undone > 0 {
-        eprintln!("dfer: interrupted; {undone} inputs were not looked at");
+        tell!("dfer: interrupted; {undone} inputs were not looked at");
     }
     if let Records::Joined(file, output) = records {
         drop(file);
-        output.finish()?;
+        // Records of an earlier run are worth more than none.
+        if some {
+            output.finish()?;
+        }
     }
     if let Some(output) = report {
         output.fill(page(&seen))?;
@@ -155,7 +159,7 @@ fn inputs(arguments: &Arguments, records: &Records) -> Result<Vec<PathBuf>, Stri
         };
         let all = inputs.len();
         inputs.retain(|input| !in_folder(folder, input, RECORDS).exists());
-        eprintln!("dfer: {} of {all} inputs are done already", all - inputs.len());
+        tell!("dfer: {} of {all} inputs are done already", all - inputs.len());
     }
     Ok(inputs)
 }
@@ -171,7 +175,7 @@ fn faces(input: &Path, timeline: &Timeline) -> BTreeMap<u64, Vec<Shot>> {
     let keys: Vec<Key> = all.iter().map(|(_, (key, _))| *key).collect();
     // Folders of pictures are no inputs here.
     let taken = pictures::take(input, 1, &keys).unwrap_or_else(|cause| {
-        eprintln!("dfer: {}: no pictures: {cause}", shown::path(input));
+        tell!("dfer: {}: no pictures: {cause}", shown::path(input));
         Vec::new()
     });
     let mut shots: BTreeMap<u64, Vec<Shot>> = BTreeMap::new();
@@ -230,16 +234,8 @@ fn refuse_overwriting(
         _ => written.extend(arguments.output.clone()),
     }
     written.extend(arguments.report.clone());
-    let inputs: Vec<_> = inputs.iter().filter_map(|i| i.canonicalize().ok()).collect();
-    for (n, path) in written.iter().enumerate() {
-        if written[..n].contains(path) {
-            return Err(format!("{}: would be written twice", shown::path(path)));
-        }
-        if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
-            return Err(format!("{}: is an input and would be overwritten", shown::path(path)));
-        }
-    }
-    Ok(())
+    let read = inputs.iter().chain(&arguments.inputs);
+    distinct(written.iter().map(PathBuf::as_path), read.map(PathBuf::as_path))
 }
 
 fn analyze(

@@ -49,6 +49,8 @@ pub fn unit(text: &str) -> Result<f64, String> {
 const LISTED: usize = 20;
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
+    let Arguments { data, csv, report, export_keys, .. } = arguments;
+    data.refuse_overwriting([csv, report, export_keys])?;
     let csv = arguments.csv.as_deref().map(Output::new).transpose()?;
     let page = arguments.report.as_deref().map(Output::new).transpose()?;
     let keys = arguments.export_keys.as_deref().map(Output::new).transpose()?;

@@ -46,6 +46,7 @@ pub struct Arguments {
 const COVERAGE: f64 = 0.9;
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
+    arguments.data.refuse_overwriting([&Some(arguments.output.clone())])?;
     let output = Output::new(&arguments.output)?;
     let package = models::open_expression(arguments.data.model.as_deref());
     let package = package.map_err(|e| e.to_string())?;

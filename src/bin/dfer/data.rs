@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::dataset::{Layout, Sample, Split, class, keep, samples};
 use crate::inputs::{Shard, list};
 use crate::metrics::Scored;
+use crate::output::distinct;
 use crate::predict::{Predictor, Seen, Settings};
 use crate::results::{Header, Line, Log, Outcome, Results, SCHEMA};
 use crate::{Faces, shown, stop};
@@ -107,6 +108,16 @@ struct Chosen {
 }
 
 impl Data {
+    /// Refuses to write two of `written` and --results into one file, or over a file that is read.
+    pub fn refuse_overwriting<'a>(
+        &'a self,
+        written: impl IntoIterator<Item = &'a Option<PathBuf>>,
+    ) -> Result<(), String> {
+        let written = written.into_iter().chain([&self.results]).flatten();
+        let read = [&self.from, &self.inputs].into_iter().flatten();
+        distinct(written.map(PathBuf::as_path), read.map(PathBuf::as_path))
+    }
+
     /// Looks at every sample; with `logits`, keeps those of every clip.
     pub fn look(&self, logits: bool) -> Result<Looked, String> {
         match (&self.from, &self.root, self.layout) {
@@ -252,12 +263,12 @@ impl Looked {
     /// Says what is missing; whether nothing is.
     pub fn complain(&self) -> bool {
         if !self.errors.is_empty() {
-            eprintln!("dfer: {} samples could not be read", self.errors.len());
+            tell!("dfer: {} samples could not be read", self.errors.len());
         }
         if stop::requested() {
-            eprintln!("dfer: interrupted; {} samples were not looked at", self.undone);
+            tell!("dfer: interrupted; {} samples were not looked at", self.undone);
         } else if self.undone > 0 {
-            eprintln!("dfer: {}: has no answer to {} samples", self.origin, self.undone);
+            tell!("dfer: {}: has no answer to {} samples", self.origin, self.undone);
         }
         self.errors.is_empty() && self.undone == 0
     }

@@ -76,6 +76,7 @@ struct Prediction<'a> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
+    arguments.data.refuse_overwriting([&arguments.json])?;
     let json = arguments.json.as_deref().map(Output::new).transpose()?;
     let looked = arguments.data.look(false)?;
     let scored: Vec<Scored> = looked.readable.iter().map(Row::scored).collect();

@@ -5,6 +5,16 @@
 //!
 //! Everything runs through the same elements as a live pipeline.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
+/// A line on the standard error output, whose reader may have gone.
+macro_rules! tell {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod analyze;
 mod audit;
 mod calibrate;
@@ -81,7 +91,7 @@ impl Faces {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(cause) = init().and_then(|()| stop::watch().map_err(|e| e.to_string())) {
-        eprintln!("dfer: {cause}");
+        tell!("dfer: {cause}");
         return ExitCode::FAILURE;
     }
     let all_well = match &arguments.command {
@@ -94,7 +104,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(arguments, Arguments::command()),
     };
     if let Err(cause) = &all_well {
-        eprintln!("dfer: {cause}");
+        tell!("dfer: {cause}");
     }
     match all_well {
         _ if stop::requested() => ExitCode::from(stop::INTERRUPTED),

@@ -99,7 +99,7 @@ fn joined(files: &[PathBuf], output: Output) -> Result<bool, String> {
     let Some(whole) = whole else { return Err("there is nothing to merge".to_owned()) };
     output.fill(whole.text()?)?;
     let missing = whole.header.samples - whole.lines.len();
-    eprintln!("dfer: {} of {} samples", whole.lines.len(), whole.header.samples);
+    tell!("dfer: {} of {} samples", whole.lines.len(), whole.header.samples);
     if missing > 0 {
         let of = shards.first().map_or(1, |shard| shard.of);
         let absent: Vec<_> = (1..=of)
@@ -111,7 +111,7 @@ fn joined(files: &[PathBuf], output: Output) -> Result<bool, String> {
             [] => "a shard was not done to its end".to_owned(),
             _ => format!("no file is of shard {}", absent.join(", ")),
         };
-        eprintln!("dfer: {missing} samples are missing: {why}");
+        tell!("dfer: {missing} samples are missing: {why}");
     }
     Ok(missing == 0)
 }

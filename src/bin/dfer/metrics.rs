@@ -192,7 +192,8 @@ fn agreement_bins(samples: &[Scored]) -> Vec<AgreementBin> {
         .collect()
 }
 
-/// At every tenth of the samples that can be answered.
+/// At every tenth of the samples that can be answered, together with all that agree as much as the
+/// last of them: no threshold tells these apart.
 fn coverage(samples: &[Scored]) -> Vec<Coverage> {
     let mut answered: Vec<(f64, bool)> = samples
         .iter()
@@ -201,8 +202,12 @@ fn coverage(samples: &[Scored]) -> Vec<Coverage> {
     answered.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut points: Vec<Coverage> = Vec::new();
     for tenth in (1..=10).rev() {
-        let given = (samples.len() * tenth).div_ceil(10);
-        let Some(last) = given.checked_sub(1).and_then(|n| answered.get(n)) else { continue };
+        let wanted = (samples.len() * tenth).div_ceil(10);
+        let Some(last) = wanted.checked_sub(1).and_then(|n| answered.get(n)) else { continue };
+        let given = answered.partition_point(|(agreement, _)| *agreement >= last.0);
+        if points.last().is_some_and(|point| point.min_agreement == last.0) {
+            continue;
+        }
         let right = answered[..given].iter().filter(|(_, right)| *right).count();
         points.push(Coverage {
             coverage: given as f64 / samples.len() as f64,
@@ -312,6 +317,17 @@ mod tests {
         let first = &m.coverage[0];
         assert_eq!((first.coverage, first.accuracy, first.min_agreement), (0.8, 0.75, 0.4));
         assert!(m.coverage.iter().skip(2).all(|c| c.accuracy == 1.0), "{:?}", m.coverage);
+    }
+
+    #[test]
+    fn samples_that_agree_alike_are_covered_together() {
+        let right = |n: usize| if n < 3 { [0.9, 0.1] } else { [0.1, 0.9] };
+        let samples: Vec<_> =
+            (0..10).map(|n| scored(0, &right(n), if n < 8 { 1.0 } else { 0.5 })).collect();
+        let points = coverage(&samples);
+        let told: Vec<_> =
+            points.iter().map(|p| (p.coverage, p.accuracy, p.min_agreement)).collect();
+        assert_eq!(told, [(1.0, 0.3, 0.5), (0.8, 0.375, 1.0)]);
     }
 
     #[test]

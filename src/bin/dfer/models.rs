@@ -11,6 +11,7 @@ use gstdfer::runtime::info::ModelInfo;
 use gstdfer::runtime::models;
 use gstdfer::runtime::tract::Tract;
 
+use crate::evaluate::print;
 use crate::shown;
 
 /// Say what a model is and whether it loads; without one, the built-in models.
@@ -48,9 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     }
     if arguments.json {
         let text = serde_json::to_string_pretty(&infos).map_err(|e| e.to_string())?;
-        println!("{text}");
+        print(&(text + "\n"))?;
     } else {
-        infos.iter().for_each(|info| print!("{}", describe(info)));
+        print(&infos.iter().map(describe).collect::<String>())?;
     }
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 //! Files that are there wholly or not at all.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
@@ -102,6 +103,36 @@ fn is_special(path: &Path) -> bool {
         || fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
+/// Refuses to write two things into one file, or over what is read. What is no ordinary file takes
+/// both.
+pub fn distinct<'a>(
+    written: impl IntoIterator<Item = &'a Path>,
+    read: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), String> {
+    let read: HashSet<PathBuf> = read.into_iter().filter_map(|p| p.canonicalize().ok()).collect();
+    let mut places = HashSet::new();
+    for path in written.into_iter().filter(|path| !is_special(path)) {
+        let place = place(path);
+        if read.contains(&place) {
+            return Err(format!("{}: is an input and would be overwritten", shown::path(path)));
+        }
+        if !places.insert(place) {
+            return Err(format!("{}: would be written twice", shown::path(path)));
+        }
+    }
+    Ok(())
+}
+
+/// The file however it is spelt, also one that is not there yet.
+fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    path.canonicalize().unwrap_or_else(|_| match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    })
+}
+
 /// `FOLDER/NAME OF INPUT` with an ending more.
 pub fn in_folder(folder: &Path, input: &Path, ending: &str) -> PathBuf {
     let mut name = input.file_name().unwrap_or_default().to_owned();
@@ -131,6 +162,29 @@ mod tests {
         drop(Output::new(&pipe).unwrap());
         assert!(pipe.exists(), "one that was not finished goes nowhere either");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_file_for_one_thing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let refused = |written: &[PathBuf], read: &[PathBuf]| {
+            let paths = |all: &[PathBuf]| all.to_vec();
+            let (written, read) = (paths(written), paths(read));
+            distinct(written.iter().map(PathBuf::as_path), read.iter().map(PathBuf::as_path))
+                .err()
+                .unwrap_or_default()
+        };
+        fs::write(at("old"), "").unwrap();
+        symlink(at("old"), at("link")).unwrap();
+        assert_eq!(refused(&[at("a"), at("b")], &[at("old"), at("a")]), "", "`a` is not there yet");
+        assert!(refused(&[at("a"), at("./a")], &[]).ends_with("a: would be written twice"));
+        assert!(
+            refused(&[at("link")], &[at("old")])
+                .ends_with("link: is an input and would be overwritten")
+        );
+        assert!(refused(&[at("link"), at("old")], &[]).ends_with("old: would be written twice"));
+        assert_eq!(refused(&["/dev/null".into(), "/dev/null".into()], &[]), "");
     }
 
     #[test]

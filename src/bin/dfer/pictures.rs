@@ -64,7 +64,7 @@ pub fn take(path: &Path, rate: i32, moments: &[Key]) -> Result<Vec<Option<String
     camera.end();
     let failed = camera.taken.iter().filter(|picture| picture.is_none()).count();
     if failed > 0 {
-        eprintln!("dfer: {}: {failed} pictures could not be taken", shown::path(path));
+        tell!("dfer: {}: {failed} pictures could not be taken", shown::path(path));
     }
     Ok(std::mem::take(&mut camera.taken))
 }

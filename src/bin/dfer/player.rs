@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 
+use gstdfer::core::types::SECOND;
+
 use crate::shown;
 use crate::stop;
 use crate::timeline::Timeline;
@@ -98,12 +100,15 @@ impl Player {
     ) -> Result<Self, String> {
         let decoder = make("decodebin")?;
         let convert = make("videoconvert")?;
+        // Telephones store what they film lying on its side, and how to turn it.
+        let upright = make("videoflip")?;
+        upright.set_property_from_str("video-direction", "auto");
         let pipeline = gst::Pipeline::new();
         let told = |e: glib::BoolError| format!("the pipeline cannot be built: {e}");
-        pipeline.add_many([source, &decoder, &convert]).map_err(told)?;
+        pipeline.add_many([source, &decoder, &convert, &upright]).map_err(told)?;
         pipeline.add_many(chain).map_err(told)?;
         source.link(&decoder).map_err(told)?;
-        gst::Element::link_many([&convert].into_iter().chain(chain)).map_err(told)?;
+        gst::Element::link_many([&convert, &upright].into_iter().chain(chain)).map_err(told)?;
 
         if let Some(bin) = decoder.dynamic_cast_ref::<gst::Bin>() {
             bin.connect_deep_element_added(|_, _, element| exact(element));
@@ -194,11 +199,30 @@ impl Player {
                     // The first one; a damaged file may bring one for every picture.
                     if !std::mem::replace(&mut warned, true) {
                         let cause = shown::text(warning.error().message());
-                        eprintln!("dfer: {}: warning: {cause}", self.name);
+                        tell!("dfer: {}: warning: {cause}", self.name);
                     }
                 }
-                _ => return Ok(()),
+                _ => {
+                    self.compare_length();
+                    return Ok(());
+                }
             }
+        }
+    }
+
+    /// A file that was cut short ends like a whole one; only its header knows better.
+    fn compare_length(&self) {
+        const SLACK: u64 = SECOND;
+        let told = self.pipeline.query_duration::<gst::ClockTime>().map(|d| d.nseconds());
+        let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = timeline.end.saturating_sub(timeline.start);
+        if let Some(told) = told
+            && timeline.frames > 0
+            && seen + SLACK < told
+            && !stop::requested()
+        {
+            let (name, seen, told) = (&self.name, shown::seconds(seen), shown::seconds(told));
+            tell!("dfer: {name}: warning: its pictures end after {seen} of {told}");
         }
     }
 
@@ -229,7 +253,7 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         if self.pipeline.set_state(gst::State::Null).is_err() {
-            eprintln!("dfer: {}: the pipeline did not stop", self.name);
+            tell!("dfer: {}: the pipeline did not stop", self.name);
         }
     }
 }

@@ -33,6 +33,9 @@ use crate::{Faces, shown, stop};
 const STILL_FRAMES: i32 = 7;
 const STILL_RATE: i32 = 5;
 
+/// From the first to the last picture of a folder at least, as with stills.
+const SHORTEST: Ns = SECOND * (STILL_FRAMES as u64 - 1) / STILL_RATE as u64;
+
 /// Pixels a side: a larger picture may show more than a face.
 const CUT_OUT: i32 = 128;
 
@@ -201,7 +204,7 @@ impl Predictor {
             drop(sender);
             for (n, seen) in receiver {
                 if let Err(cause) = &seen {
-                    bar.suspend(|| eprintln!("dfer: {}: {cause}", samples[n].name));
+                    bar.suspend(|| tell!("dfer: {}: {cause}", samples[n].name));
                 }
                 bar.inc(1);
                 // The receiver goes, and with it the workers end.
@@ -242,7 +245,12 @@ pub fn open(
     if !path.is_dir() {
         return Player::new(path, chain, analyser);
     }
-    let (pictures, kind) = pictures(path)?;
+    let (mut pictures, kind) = pictures(path)?;
+    // A clip takes 0.8 s; where a folder is shorter, its last picture stays.
+    let least = (SHORTEST * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
+    if let Some(last) = pictures.last().filter(|_| pictures.len() < least).cloned() {
+        pictures.resize(least, last);
+    }
     let fps = gst::Fraction::new(rate, 1);
     let caps = gst::Caps::builder(kind).field("framerate", fps).build();
     Player::of_pictures(pictures, &caps, rate, chain, analyser)

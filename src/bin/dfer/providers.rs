@@ -6,15 +6,16 @@
 use gstdfer::runtime::onnxruntime::Settings;
 use gstdfer::runtime::onnxruntime::report::{LibraryReport, Report, report};
 
+use crate::evaluate::print;
 use crate::shown;
 
 /// Prints the report; true when ONNX Runtime is there.
 pub fn run(json: bool) -> Result<bool, String> {
     let report = report(&Settings::default());
     if json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
+        print(&(serde_json::to_string_pretty(&report).map_err(|e| e.to_string())? + "\n"))?;
     } else {
-        print!("{}", describe(&report));
+        print(&describe(&report))?;
     }
     Ok(report.library.loads.is_some())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Ctrl-C: the first one ends the work in an orderly way, the second one at once.
+//! Ctrl-C and SIGTERM end the work in an orderly way, a second Ctrl-C at once.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +21,10 @@ pub fn requested() -> bool {
 
 /// From here on, SIGINT and SIGTERM are noted instead of ending the program.
 pub fn watch() -> io::Result<()> {
+    // In this order, so that only the second signal finds the flag set. Not for SIGTERM: `timeout`
+    // sends it twice at once.
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), REQUESTED.clone())?;
     for signal in [SIGINT, SIGTERM] {
-        // In this order, so that only the second signal finds the flag set.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), REQUESTED.clone())?;
         flag::register(signal, REQUESTED.clone())?;
     }
     Ok(())

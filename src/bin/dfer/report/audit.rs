@@ -325,7 +325,7 @@ fn pictures_of(finding: &Finding<'_>, rate: i32) -> String {
     let count = keys.len().min(if is_still { 1 } else { PICTURES });
     let chosen: Vec<Key> = (0..count).map(|k| keys[keys.len() * k / count]).collect();
     let taken = pictures::take(path, rate, &chosen).unwrap_or_else(|cause| {
-        eprintln!("dfer: {}: no pictures: {cause}", finding.row.name);
+        tell!("dfer: {}: no pictures: {cause}", finding.row.name);
         Vec::new()
     });
     let all: Vec<Shot> = chosen
