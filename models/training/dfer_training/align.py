@@ -175,14 +175,14 @@ def main(argv: list[str]) -> None:
         # A template that others have built upon stays as it is.
         if split == "train" and not (work / "crop.json").exists():
             shape = template(marks, scores)
-            (work / "crop.json").write_text(json.dumps({"template": shape.tolist()}))
+            common.write_text(work / "crop.json", json.dumps({"template": shape.tolist()}))
         shape = crop.place(work / "crop.json", "template")
         found = plausible(marks, scores, shape)
         whole = np.array([[1, 0, 0], [0, 1, 0.0]]) / ferplus.SIZE
         images = np.stack([crop.aligned(i, m * ferplus.SIZE, shape, SIZE) if ok else crop.draw(i, whole, SIZE)
                            for i, m, ok in zip(faces.images, marks, found)])
-        np.savez(work / f"part-{split}.npz", images=images, found=found, landmarks=marks, boxes=boxes, scores=scores)
-        (work / f"part-{split}.npz").replace(work / f"aligned-{split}.npz")
+        with common.replacing(work / f"aligned-{split}.npz") as file:
+            np.savez(file, images=images, found=found, landmarks=marks, boxes=boxes, scores=scores)
         log(f"aligned {split}: {found.sum()} of {len(found)} pictures ({100 * found.mean():.1f} %)")
     place = json.loads((work / "crop.json").read_text())
     if "live" not in place:
@@ -194,5 +194,5 @@ def main(argv: list[str]) -> None:
         live = counterpart(faces.live, faces.cut, shape)
         place |= {"labelled": counterpart(faces.labelled, faces.cut, shape).tolist(), "live": live.tolist(),
                   "box": box_in_crop(faces.live, faces.boxes, live).tolist()}
-        (work / "crop.json").write_text(json.dumps(place))
+        common.write_text(work / "crop.json", json.dumps(place))
         log(f"framing by {len(faces.cut)} photographed faces: {json.dumps(place)}")

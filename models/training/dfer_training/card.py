@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from . import CLASSES, card_head
-from .common import MODELS, need
+from .common import MODELS, need, write_text
 from .markdown import made_by, percent, table
 
 
@@ -104,6 +104,9 @@ def encoder_robustness(m: dict) -> str:
 
 
 def footage(m: dict) -> str:
+    # Stage evaluate drops the section when it is given no footage.
+    if "footage" not in m:
+        return "Not measured."
     f, rows = m["footage"], []
     for name, v in f.items():
         if name != "command":
@@ -162,7 +165,7 @@ def main() -> None:
     papers = [args.models / "README.md", args.models / "training" / "HISTORY.md"]
     filled = [fill(need(path, "the model card's prose").read_text(), metrics) for path in papers]
     for path, text in zip(papers, filled):
-        path.write_text(text)
+        write_text(path, text)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,16 @@ import torch.distributed as distributed
 MODELS = Path(__file__).resolve().parents[2]
 
 
-def parser(stage: str, description: str) -> argparse.ArgumentParser:
-    """The options that all stages have: where data, scratch and models are, seed, threads, fresh start."""
+def parser(stage: str, description: str, resumes: bool = False) -> argparse.ArgumentParser:
+    """The options that all stages have: where data, scratch and models are, seed, threads; a fresh start where one `resumes`."""
     p = argparse.ArgumentParser(prog=f"python -m dfer_training {stage}", description=description)
     p.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the data sets (default: ./data)")
     p.add_argument("--work", type=Path, default=Path("work"), help="scratch: checkpoints, logs, caches (default: ./work)")
     p.add_argument("--models", type=Path, default=MODELS, help="where networks are written (default: models/ of this checkout)")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=0, help="CPU threads of PyTorch, 0 = all")
-    p.add_argument("--fresh", action="store_true", help="ignore an existing checkpoint and start anew")
+    if resumes:
+        p.add_argument("--fresh", action="store_true", help="ignore an existing checkpoint and start anew")
     return p
 
 
@@ -60,12 +61,24 @@ def autocast(device: torch.device):
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
-def save_checkpoint(path: Path, state: dict) -> None:
-    """Writes beside the target and renames, so that a kill never leaves half a checkpoint."""
+@contextlib.contextmanager
+def replacing(path: Path):
+    """A binary file to write to, beside `path` and renamed to it at the end: a kill never leaves half of what is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    torch.save(state, part)
+    with open(part, "wb") as file:
+        yield file
     os.replace(part, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    with replacing(path) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, fresh: bool = False) -> dict | None:

@@ -3,8 +3,11 @@
 
 Sixty-four pictures of a clip are looked at (as the paper does), each is encoded once, and the temporal head learns
 from these embeddings, with prediction agreement. The test clips are used once, at the end; every one counts.
+
+WORK keeps the embeddings of each split and the backbone after each of its epochs, so that a stopped run goes on, and the head.
 """
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -63,12 +66,17 @@ def look(clip: dfew.Clip, backbone) -> torch.Tensor:
     return torch.from_numpy(np.stack([seen[n * i // LOOKS] for i in range(LOOKS)])).float() / 255
 
 
-def teach_frames(backbone: nn.Module, clips: list[dfew.Clip], epochs: int, seed: int, device, log) -> None:
-    """First stage of the ResNet: single pictures learn their clip's label."""
+def teach_frames(backbone: nn.Module, clips: list[dfew.Clip], epochs: int, seed: int, device, log, path: Path, fresh: bool = False) -> None:
+    """First stage of the ResNet: single pictures learn their clip's label. Goes on from the epoch that `path` holds."""
     optimiser = torch.optim.AdamW(backbone.parameters(), 1e-3, weight_decay=0.05)
-    batch, total = min(32, len(clips)), epochs * -(-len(clips) // 32)
-    progress, done = common.Progress(log, "backbone", total), 0
-    for epoch in range(epochs):
+    batch, steps, first = min(32, len(clips)), -(-len(clips) // 32), 0
+    if state := common.load_checkpoint(path, fresh):
+        backbone.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["epoch"]
+        log(f"backbone resumed at epoch {first}")
+    progress, done = common.Progress(log, "backbone", epochs * steps), first * steps
+    for epoch in range(first, epochs):
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(clips))
         for start in range(0, len(order), batch):
@@ -86,17 +94,24 @@ def teach_frames(backbone: nn.Module, clips: list[dfew.Clip], epochs: int, seed:
             optimiser.step()
             done += 1
             progress.step(done, lambda: f"loss {float(loss.detach()):.3f}")
+        common.save_checkpoint(path, {"network": backbone.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
 
 
 @torch.no_grad()
-def encode(backbone: nn.Module, clips: list[dfew.Clip], device, log) -> noise_study.Samples:
-    backbone.eval()
-    progress, out = common.Progress(log, "encoding", len(clips)), []
-    for i, clip in enumerate(clips):
-        with common.autocast(device):
-            out.append(backbone(look(clip, backbone).to(device))[0].half().cpu())
-        progress.step(i + 1)
-    return noise_study.Samples(torch.stack(out), torch.full((len(clips),), LOOKS), np.array([c.label for c in clips]))
+def encode(backbone: nn.Module, clips: list[dfew.Clip], device, log, path: Path, fresh: bool = False) -> noise_study.Samples:
+    """The clips' embeddings; kept in a file named `path` and, by a checksum, after the clips."""
+    which = zlib.crc32(repr([(c.name, len(c.pictures)) for c in clips]).encode())
+    path = path.with_name(f"{path.name}-{which:08x}.pt")
+    if fresh or not path.exists():
+        backbone.eval()
+        progress, out = common.Progress(log, "encoding", len(clips)), []
+        for i, clip in enumerate(clips):
+            with common.autocast(device):
+                out.append(backbone(look(clip, backbone).to(device))[0].half().cpu())
+            progress.step(i + 1)
+        common.save_checkpoint(path, {"embeddings": torch.stack(out)})
+    embeddings = common.load_checkpoint(path)["embeddings"]
+    return noise_study.Samples(embeddings, torch.full((len(clips),), LOOKS), np.array([c.label for c in clips]))
 
 
 def main(args, device, log) -> dict:
@@ -105,13 +120,18 @@ def main(args, device, log) -> dict:
         raise ValueError(f"--dataset knows dfew and ferv39k, not {kind!r}")
     splits = dfew.load(root, args.fold) if kind == "dfew" else ferv39k.load(root)
     log(f"{kind}: {len(splits['train'])} train clips, {len(splits['test'])} test clips")
+    name = f"{kind}-{args.fold}" if kind == "dfew" else kind
     if args.backbone == "resnet18":
         backbone = ResNet18().to(device)
-        teach_frames(backbone, splits["train"], args.epochs, args.seed, device, log)
+        path = args.work / f"{name}-frames-{args.seed}-{args.epochs}.pt"
+        teach_frames(backbone, splits["train"], args.epochs, args.seed, device, log, path, args.fresh)
+        key = head_stage.key_of(backbone)
     else:
-        backbone = Grey(head_stage.load_encoder(args.encoder or args.work / "encoder.pt", device)[0])
-    train, test = (encode(backbone, splits[s], device, log) for s in ("train", "test"))
+        network, key = head_stage.load_encoder(args.encoder or common.MODELS / "training" / "checkpoints" / "encoder.pt", device)
+        backbone = Grey(network)
+    train, test = (encode(backbone, splits[s], device, log, args.work / "banks" / f"{name}-{s}-{key}", args.fresh) for s in ("train", "test"))
     head, _ = noise_study.teach(train, train.labels, noise_study.VARIANTS["all"], args.seed, args.epochs, width=96)
+    common.save_checkpoint(args.work / f"{name}-{args.backbone}.pt", {"head": head.state_dict(), "features": train.frames.shape[2], "encoder": key})
     guess = test.answers(head).mean(1).argmax(1)
     war, uar = metrics.war_uar(guess, test.labels)
     figures = {"dataset": kind, "backbone": args.backbone, "clips": len(test.labels), "war": war, "uar": uar,
@@ -119,7 +139,6 @@ def main(args, device, log) -> dict:
                "confusion": metrics.confusion(guess, test.labels).tolist()}
     if kind == "dfew":
         figures["fold"] = args.fold
-    name = f"{kind}-{args.fold}" if kind == "dfew" else kind
     head_stage.store(args.work / "metrics-datasets.json", f"{name}-{args.backbone}", figures)
     log(f"{name}: WAR {100 * war:.2f} UAR {100 * uar:.2f} over {len(test.labels)} test clips")
     return figures

@@ -74,14 +74,14 @@ def mine(network, photos: list, device, path: Path, least: float = 0.2) -> None:
                 wrong = [b.tolist() for b in boxes / scale if not neither(b, known)]
                 if wrong:
                     found[photo.name] = wrong
-        path.write_text(json.dumps(found))
+        common.write_text(path, json.dumps(found))
     found = json.loads(path.read_text())
     for photo in photos:
         photo.suspects = np.array(found.get(photo.name, []), np.float32).reshape(-1, 4)
 
 
 def main(argv: list[str]) -> None:
-    p = common.parser("detector", __doc__)
+    p = common.parser("detector", __doc__, resumes=True)
     p.add_argument("--labels", type=Path, help="folder of facedet's labels.jsonl (default: DATA/facedet)")
     p.add_argument("--images", type=Path, help="folder of its unzipped train and val (default: DATA/facedet)")
     p.add_argument("--start", type=Path, help="weights to start from, such as checkpoints/detector.pt (default: random)")

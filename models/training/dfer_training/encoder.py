@@ -160,7 +160,7 @@ class Teachers:
 
 
 def arguments(argv: list[str]):
-    p = common.parser("encoder", __doc__)
+    p = common.parser("encoder", __doc__, resumes=True)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
     p.add_argument("--stills", help="rendered stills: npz with images [N, S, S] uint8 and targets [N, 7]")
     p.add_argument("--faces", type=Path, help="folder in facedet's layout whose faces teach without labels; they need --teacher")
@@ -258,8 +258,9 @@ def fit(args, network, shape: dict, batches: Batches, valid: ferplus.Faces, devi
                                           "optimiser": optimiser.state_dict(), "step": step + 1, "shape": shape})
         if (step + 1) % args.measure_every == 0 or last:
             report(args, average.network, valid, device, log, size)
-        if last:
-            save_balance(args, average.network, valid, device, log)
+    # For a run that was stopped after its last step, too: stage export asks for it.
+    if common.rank()[0] == 0:
+        save_balance(args, average.network, valid, device, log)
 
 
 def balance(prior: np.ndarray) -> np.ndarray:
@@ -276,7 +277,7 @@ def save_balance(args, network, valid: ferplus.Faces, device, log: common.Log) -
     logits, labels = np.concatenate([predict(network, v, device) for v in views]), np.tile(valid.labels, len(views))
     shift = balance(np.bincount(valid.labels, minlength=len(CLASSES)) / len(valid.labels))
     before, after = (metrics.war_uar((logits + s).argmax(1), labels) for s in (0, shift))
-    (args.work / f"{args.name}-shift.json").write_text(json.dumps(shift.tolist()))
+    common.write_text(args.work / f"{args.name}-shift.json", json.dumps(shift.tolist()))
     log(f"shift of the logits {np.round(shift, 2)}: valid WAR {100 * before[0]:.2f} to {100 * after[0]:.2f}, "
         f"UAR {100 * before[1]:.2f} to {100 * after[1]:.2f}")
 

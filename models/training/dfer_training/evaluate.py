@@ -165,6 +165,9 @@ def chain(models: Path) -> footage.Chain:
 
 
 def footage_figures(args, log) -> dict:
+    if not args.media:
+        log("footage: not measured without --media")
+        return {}
     tool, out = chain(args.models), {}
     for path in sorted(common.need(args.media, "the footage").glob("*.m[op][v4]")):
         rows = tool.video(path)
@@ -186,10 +189,12 @@ def footage_figures(args, log) -> dict:
 
 
 def merge(path: Path, section: str, figures: dict, command: str) -> None:
-    """Sets one section of metrics.json; the others stay."""
+    """Sets one section of metrics.json, or drops it for want of `figures`; the others stay."""
     whole = json.loads(path.read_text()) if path.exists() else {"schema": "dfer-metrics/1"}
     whole[section] = {"command": command} | figures
-    path.write_text(json.dumps(whole, indent=1) + "\n")
+    if not figures:
+        del whole[section]
+    common.write_text(path, json.dumps(whole, indent=1) + "\n")
 
 
 def main(argv: list[str]) -> None:
@@ -199,7 +204,7 @@ def main(argv: list[str]) -> None:
     p.add_argument("--images", type=Path, help="folder of its unzipped train and val (default: as --labels)")
     p.add_argument("--review", type=Path, help="labels of facedet's val split in which a person saw no face; measured without them, too")
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
-    p.add_argument("--media", type=Path, default=Path("media"), help="folder of the footage with known course")
+    p.add_argument("--media", type=Path, help="folder of the footage with known course (default: none; figures of earlier networks are dropped)")
     args = p.parse_args(argv)
     common.setup(args)
     log = common.Log(args.work / "evaluate.log")

@@ -125,8 +125,7 @@ def write_reference(path: Path, inputs: dict[str, np.ndarray], outputs: dict[str
                 + ", ".join(f"{float(x):.7g}" for x in v.ravel()) + "]}" for name, v in tensors.items()]
         return "{\n" + ",\n".join(rows) + "\n }"
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{{\n "inputs": {table(inputs)},\n "outputs": {table(outputs)}\n}}\n')
+    common.write_text(path, f'{{\n "inputs": {table(inputs)},\n "outputs": {table(outputs)}\n}}\n')
 
 
 def smooth_noise(shape: tuple, seed: int) -> np.ndarray:
@@ -162,7 +161,7 @@ def export_detector(checkpoint: Path, models: Path, threshold: float, log: commo
     worst = max(check(path, {"image": x}, run(x)) for x in (smooth_noise((1, 3, 192, 320), 1), smooth_noise((1, 3, 96, 96), 2)))
     x = smooth_noise((1, 3, 64, 64), 3)
     write_reference(models / "reference" / "detector.json", {"image": x}, run(x))
-    (models / "face" / "model.toml").write_text(DETECTOR_TOML.format(
+    common.write_text(models / "face" / "model.toml", DETECTOR_TOML.format(
         mean=MEAN / 255, std=round(STD / 255, 9), threshold=threshold, hash=digest(path)))
     log(f"{path}: {path.stat().st_size / 1e6:.2f} MB, ONNX Runtime within {worst:.1e} of PyTorch")
 
@@ -172,11 +171,10 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     network = Encoder()
     network.load_state_dict(common.load_checkpoint(common.need(checkpoint, "the encoder's checkpoint"))["average"])
     network.eval()
+    shift = common.need(checkpoint.with_name(f"{checkpoint.stem}-shift.json"), "the shift of the logits, which stage encoder writes at its end,")
     common.save_weights(models / "training" / "checkpoints" / "encoder.pt", network)
-    # What stage encoder chose on valid; the head does not see it, it works on embeddings.
-    shift = checkpoint.with_name(f"{checkpoint.stem}-shift.json")
-    if shift.exists():
-        network.answer.bias += torch.tensor(json.loads(shift.read_text()))
+    # The head does not see it, it works on embeddings.
+    network.answer.bias += torch.tensor(json.loads(shift.read_text()))
     path, toml = models / "expression" / "encoder.onnx", models / "expression" / "model.toml"
     save(graph.encoder(network, encoder.SIZE), path)
     worst = 0.0
@@ -197,7 +195,7 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
     else:
         text = EXPRESSION_TOML.format(classes=", ".join(f'"{c}"' for c in CLASSES), size=encoder.SIZE, mean=encoder.MEAN,
                                       std=encoder.STD, template=template, box=box, scales=scales, hash=digest(path))
-    toml.write_text(text)
+    common.write_text(toml, text)
     log(f"{path}: {path.stat().st_size / 1e6:.2f} MB, ONNX Runtime within {worst:.1e} of PyTorch")
 
 

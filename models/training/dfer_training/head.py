@@ -19,9 +19,9 @@ SPOILT = 1 / 3
 
 
 def arguments(argv: list[str]):
-    p = common.parser("head", __doc__)
+    p = common.parser("head", __doc__, resumes=True)
     p.add_argument("--ferplus", type=Path, help="unzipped FER+ (default: DATA/ferplus)")
-    p.add_argument("--encoder", type=Path, help="encoder checkpoint (default: WORK/encoder.pt)")
+    p.add_argument("--encoder", type=Path, help="encoder checkpoint (default: WORK/encoder.pt; with --dataset the shipped one)")
     p.add_argument("--sequences", type=Path, help="SynDFER sequences (default: WORK/synth/seq)")
     p.add_argument("--dataset", nargs=2, metavar=("KIND", "PATH"), help="train and evaluate on `dfew` or `ferv39k` at PATH instead")
     p.add_argument("--fold", type=int, default=1, help="fold of DFEW, 1 to 5")
@@ -36,16 +36,36 @@ def arguments(argv: list[str]):
     p.add_argument("--rendered", type=float, default=0.3, help="share of SynDFER windows in a batch")
     p.add_argument("--test", action="store_true", help="also measure on the test splits: for a finished head, not for choosing one")
     p.add_argument("--start", type=Path, help="head.pt to go on from, for an encoder that changed a little")
-    p.add_argument("--name", default="head")
-    return p.parse_args(argv)
+    p.add_argument("--name", default="head", help="name of checkpoint and log; the figures of `head` alone go to metrics-head.json")
+    args = p.parse_args(argv)
+    # What only the other of the two trainings looks at.
+    others = ("ferplus", "sequences", "steps", "batch", "rate", "decay", "cap", "revise", "rendered", "test", "start")
+    others = others if args.dataset else ("fold", "backbone", "epochs", "fresh")
+    if ignored := [f"--{name}" for name in others if getattr(args, name) != p.get_default(name)]:
+        p.error(f"{', '.join(ignored)}: of no use {'with' if args.dataset else 'without'} --dataset")
+    return args
 
 
 def load_encoder(path: Path, device) -> tuple[Encoder, str]:
-    """The averaged encoder of a checkpoint, or of `checkpoints/`, and a short name of its weights for caches."""
+    """The averaged encoder of a checkpoint, or of `checkpoints/`, and the key of its weights."""
     network = Encoder().to(device, memory_format=torch.channels_last)
     common.load_weights(common.need(path, "the encoder's checkpoint"), network)
-    digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in network.parameters())).hexdigest()
-    return network.eval(), digest[:12]
+    return network.eval(), key_of(network)
+
+
+def key_of(network) -> str:
+    """A short name of a network's weights, for caches."""
+    return hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in network.parameters())).hexdigest()[:12]
+
+
+def load(work: Path, key: str) -> tuple[temporal.Head, dict]:
+    """The head of WORK/head.pt and all that stands there; a ValueError when it was not trained on the encoder `key`."""
+    state = common.load_checkpoint(common.need(work / "head.pt", "the head's checkpoint"))
+    if state["encoder"] != key:
+        raise ValueError("head.pt was trained on another encoder: run the stage head again")
+    head = temporal.Head(state["features"])
+    head.load_state_dict(state["head"])
+    return head.eval(), state
 
 
 def banks(args, splits: tuple, network, key: str, device, log) -> dict:
@@ -122,9 +142,8 @@ def export(args, log) -> None:
     """WORK/head.pt -> head.onnx, its hash and calibration in model.toml, and the reference tensors."""
     import onnx
 
-    state = common.load_checkpoint(common.need(args.work / "head.pt", "the head's checkpoint"))
-    head, features = temporal.Head(state["features"]).eval(), state["features"]
-    head.load_state_dict(state["head"])
+    head, state = load(args.work, load_encoder(args.work / "encoder.pt", torch.device("cpu"))[1])
+    features = state["features"]
     folder = args.models / "expression"
     toml = common.need(folder / "model.toml", "the model.toml that the encoder's export writes")
     path = folder / "head.onnx"
@@ -147,7 +166,7 @@ def export(args, log) -> None:
         ("graphs.head", "sha256", f'"{shipping.digest(path)}"'),
     ):
         text = shipping.set_value(text, table, key, value)
-    toml.write_text(text)
+    common.write_text(toml, text)
     log(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {temporal.multiply_adds(head):.2f} M multiply-adds a clip, ONNX Runtime within {worst:.1e} of PyTorch")
 
 
@@ -178,7 +197,9 @@ def main(argv: list[str]) -> None:
         log(line)
     common.save_checkpoint(args.work / f"{args.name}.pt", {"head": head.state_dict(), "features": features, "encoder": key,
                                                           "calibration": vars(calibration)})
-    store(args.models / "metrics-head.json", "head", figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
+    # The card speaks of the head that is exported.
+    path = args.models / "metrics-head.json" if args.name == "head" else args.work / f"{args.name}-figures.json"
+    store(path, args.name, figures | {"command": command(args), "seed": args.seed, "encoder": key, "sequences": len(sequences.labels)})
 
 
 def measured(folder: Path, work: Path, network, key: str, device, log) -> syndfer.Sequences:
@@ -196,11 +217,7 @@ def evaluate(args, log) -> dict:
     """The figures of WORK/head.pt on valid and test, for stage `evaluate`."""
     device = torch.device("cpu")
     network, key = load_encoder(args.work / "encoder.pt", device)
-    state = common.load_checkpoint(common.need(args.work / "head.pt", "the head's checkpoint"))
-    if state["encoder"] != key:
-        raise ValueError("head.pt was trained on another encoder: run the stage head again")
-    head = temporal.Head(state["features"])
-    head.load_state_dict(state["head"])
+    head, state = load(args.work, key)
     real = banks(args, ("valid", "test"), network, key, device, log)
     sequences = measured(args.work / "synth" / "seq", args.work, network, key, device, log)
     figures = head_measure.figures(head, real, sequences, head_measure.Calibration(**state["calibration"]))
@@ -213,4 +230,4 @@ def store(path: Path, name: str, figures: dict) -> None:
     """Sets one entry of the figures' file and keeps the others."""
     whole = json.loads(path.read_text()) if path.exists() else {}
     whole[name] = figures
-    path.write_text(json.dumps(whole, indent=1) + "\n")
+    common.write_text(path, json.dumps(whole, indent=1) + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import common, encoder, ferplus, head as head_stage, head_measure, metrics, pseudo, robustness, syndfer, temporal
+from . import common, encoder, ferplus, head as head_stage, head_measure, metrics, pseudo, robustness, syndfer
 
 
 def row(what: str, logits: np.ndarray, labels: np.ndarray, calibration: head_measure.Calibration, first=None) -> dict:
@@ -87,11 +87,7 @@ def main(argv: list[str]) -> None:
     device = common.setup(args)
     log = common.Log(args.work / "head-robustness.log")
     network, key = head_stage.load_encoder(args.encoder or args.work / "encoder.pt", device)
-    state = common.load_checkpoint(common.need(args.work / "head.pt", "the head's checkpoint"))
-    if state["encoder"] != key:
-        raise ValueError("head.pt was trained on another encoder: run the stage head again")
-    head = temporal.Head(state["features"])
-    head.load_state_dict(state["head"])
+    head, _ = head_stage.load(args.work, key)
     calibration = tomllib.loads(common.need(args.models / "expression" / "model.toml", "model.toml").read_text())["calibration"]
     calibration = head_measure.Calibration(**{key.replace("-", "_"): value for key, value in calibration.items()})
     figures = {"command": "python -m dfer_training head-robustness", "encoder": key,

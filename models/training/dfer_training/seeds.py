@@ -71,4 +71,4 @@ def main(argv: list[str]) -> None:
         print(f"{row['what']:60} " + "  ".join(f"{k} {100 * row[k][0]:.1f} {100 * row[k][1]:.1f}" for k in (*COMPARED, "ece") if k in row))
     print(f"{sum(row['moved'] > ALLOWED for row in rows)} of {len(rows)} moved by more than {100 * ALLOWED:g} points")
     whole = {"command": "python -m dfer_training seeds FIRST SECOND", "allowed": ALLOWED, "rows": rows}
-    (args.models / "metrics-seeds.json").write_text(json.dumps(whole, indent=1) + "\n")
+    common.write_text(args.models / "metrics-seeds.json", json.dumps(whole, indent=1) + "\n")

@@ -87,8 +87,8 @@ def load(folder: Path, network, device, cache: Path, log, change=None, only: tup
                 if change:
                     x = torch.cat([change(film) for film in x.split(part["lengths"][chosen].tolist())])
                 embeddings = pseudo.embed(network, x, device).half().numpy()
-                cache.mkdir(parents=True, exist_ok=True)
-                np.save(kept, embeddings)
+                with common.replacing(kept) as file:
+                    np.save(file, embeddings)
             columns["embeddings"].append(embeddings)
         progress.step(i + 1)
     whole = {key: np.concatenate(column) for key, column in columns.items()}

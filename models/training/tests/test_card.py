@@ -25,6 +25,10 @@ def test_missing_figures_and_unknown_blocks_are_named():
         card.fill(TEXT, {}, {})
 
 
+def test_footage_that_was_not_measured_is_no_error():
+    assert card.footage({}) == "Not measured."
+
+
 def test_the_reviewed_labels_have_columns_when_they_were_measured():
     row = {"score": 0.5, "recall": 0.9, "false_per_image": 0.01}
     detector = {"command": "c", "score_threshold": 0.5, "curve": [row], "search": [row]}

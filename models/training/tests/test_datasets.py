@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_training import common, dfew, ferv39k, head
+from dfer_training import common, dataset_run, dfew, ferv39k, head, temporal
 from dfer_training.nets import Encoder
 
 
@@ -92,22 +92,64 @@ def test_ferv39k_says_what_is_wrong(ferv_tree):
 
 
 @pytest.mark.parametrize("backbone", ["encoder", "resnet18"])
-def test_trains_and_evaluates_every_test_clip(dfew_tree, tmp_path, backbone):
+def test_trains_and_evaluates_every_test_clip(dfew_tree, tmp_path, backbone, monkeypatch):
+    """By the shipped encoder, frozen, or a backbone of its own."""
     work = tmp_path / "work"
-    torch.manual_seed(0)
-    network = Encoder()
-    common.save_checkpoint(work / "encoder.pt", {"average": network.state_dict()})
-    head.main(["--work", str(work), "--dataset", "dfew", str(dfew_tree), "--fold", "1", "--backbone", backbone, "--epochs", "2"])
-    figures = json.loads((work / "metrics-datasets.json").read_text())[f"dfew-1-{backbone}"]
+    command = ["--work", str(work), "--dataset", "dfew", str(dfew_tree), "--fold", "1", "--backbone", backbone, "--epochs", "2"]
+    head.main(command)
+    read = lambda: json.loads((work / "metrics-datasets.json").read_text())[f"dfew-1-{backbone}"]
+    figures = read()
     assert figures["clips"] == 3 and np.sum(figures["confusion"]) == 3
     assert 0 <= figures["war"] <= 1 and figures["fold"] == 1
+    state = common.load_checkpoint(work / f"dfew-1-{backbone}.pt")
+    temporal.Head(state["features"], width=96, move=24).load_state_dict(state["head"])
+    # Again: no picture is looked at, but with a fresh start.
+    monkeypatch.setattr(dataset_run, "look", None)
+    head.main(command)
+    assert read() == figures
+    with pytest.raises(TypeError):
+        head.main([*command, "--fresh"])
+
+
+def test_a_backbone_goes_on_after_its_last_whole_epoch(dfew_tree, tmp_path, monkeypatch):
+    clips, looked, look = dfew.load(dfew_tree, 1)["train"], [], dataset_run.look
+
+    def counted(clip, backbone):
+        looked.append(clip.name)
+        if len(looked) == kill_at:
+            raise KeyboardInterrupt
+        return look(clip, backbone)
+
+    def run(name):
+        torch.manual_seed(0)
+        backbone = dataset_run.ResNet18()
+        dataset_run.teach_frames(backbone, clips, 2, 1, torch.device("cpu"), print, tmp_path / f"{name}.pt")
+        return backbone.state_dict()
+
+    monkeypatch.setattr(dataset_run, "look", counted)
+    kill_at = 0
+    whole = run("whole")
+    looked.clear()
+    kill_at = len(clips) + 3
+    with pytest.raises(KeyboardInterrupt):
+        run("parts")
+    parts = run("parts")
+    assert len(looked) == kill_at + len(clips)
+    assert all(torch.allclose(whole[k].float(), parts[k].float(), atol=1e-5) for k in whole)
 
 
 def test_ferv39k_through_the_stage(ferv_tree, tmp_path):
     work = tmp_path / "work"
     common.save_checkpoint(work / "encoder.pt", {"average": Encoder().state_dict()})
-    head.main(["--work", str(work), "--dataset", "ferv39k", str(ferv_tree), "--epochs", "1"])
+    head.main(["--work", str(work), "--dataset", "ferv39k", str(ferv_tree), "--epochs", "1", "--encoder", str(work / "encoder.pt")])
     assert json.loads((work / "metrics-datasets.json").read_text())["ferv39k-encoder"]["clips"] == 7
+
+
+def test_options_of_the_other_training_are_refused(tmp_path, capsys):
+    for command, named in ((["--dataset", "dfew", str(tmp_path), "--steps", "9", "--test"], "--steps, --test"), (["--epochs", "9"], "--epochs")):
+        with pytest.raises(SystemExit):
+            head.main(["--work", str(tmp_path), *command])
+        assert f"error: {named}: of no use" in capsys.readouterr().err
 
 
 def test_unknown_dataset(tmp_path):

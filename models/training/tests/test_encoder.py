@@ -178,6 +178,11 @@ def test_training_resumes_where_it_was_killed(tmp_path, monkeypatch):
     run("parts")
     whole, parts = (common.load_checkpoint(tmp_path / f / "encoder.pt")["network"] for f in ("whole", "parts"))
     assert all(torch.allclose(whole[k].float(), parts[k].float(), atol=1e-5) for k in whole)
+    # A kill after the last step leaves no shift: the next start writes it.
+    shift = tmp_path / "parts" / "encoder-shift.json"
+    shift.unlink()
+    run("parts")
+    assert json.loads(shift.read_text()) == pytest.approx(encoder.balance(np.bincount(faces.labels) / 40).tolist())
 
 
 def test_where_there_are_no_votes_the_teacher_speaks_alone(tmp_path):
@@ -234,6 +239,11 @@ def test_checkpoint_is_whole_or_absent(tmp_path):
     common.save_checkpoint(path, {"step": 3})
     assert common.load_checkpoint(path)["step"] == 3 and common.load_checkpoint(path, fresh=True) is None
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
+    with pytest.raises(KeyboardInterrupt):
+        with common.replacing(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+    assert common.load_checkpoint(path)["step"] == 3
 
 
 def test_weights_survive_half_precision(tmp_path):
@@ -282,6 +292,24 @@ def test_exported_encoder_and_reference(tmp_path):
     with pytest.raises(ValueError, match="differs"):
         export.check(path, {"face": x}, {"logits": logits.numpy() + 1})
     assert multiply_adds(network, (1, 1, 64, 64)) <= 140
+
+
+def test_an_encoder_is_exported_with_its_shift(tmp_path):
+    place = [[.36, .4], [.64, .4], [.5, .57], [.38, .7], [.62, .7]]
+    (tmp_path / "crop.json").write_text(json.dumps({"live": place, "box": [.1, .1, .8, .8]}))
+    torch.manual_seed(0)
+    network = Encoder().eval()
+    common.save_checkpoint(tmp_path / "encoder.pt", {"average": network.state_dict()})
+    ship = lambda: export.export_encoder(tmp_path / "encoder.pt", tmp_path / "crop.json", tmp_path / "models", print)
+    with pytest.raises(FileNotFoundError, match="encoder-shift.json"):
+        ship()
+    assert not (tmp_path / "models").exists()
+    (tmp_path / "encoder-shift.json").write_text(json.dumps([0.5] + [0.0] * 6))
+    ship()
+    reference = json.loads((tmp_path / "models" / "reference" / "encoder.json").read_text())
+    with torch.no_grad():
+        logits = network(torch.tensor(reference["inputs"]["face"]["data"]).view(1, 1, 64, 64))[1][0]
+    assert reference["outputs"]["logits"]["data"] == pytest.approx((logits + torch.tensor([0.5] + [0.0] * 6)).tolist(), abs=1e-4)
 
 
 def test_values_in_toml_are_set_in_place_or_appended():

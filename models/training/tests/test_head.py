@@ -196,7 +196,7 @@ def test_a_still_is_seen_at_every_scale():
     assert torch.equal(brightness[:5].argsort(), torch.tensor(sampling.SCALES).argsort()) and brightness[5] == brightness[0]
 
 
-def test_encoded_films_are_kept_for_their_splits(tmp_path):
+def test_encoded_films_are_kept_for_their_splits(tmp_path, monkeypatch):
     network = lambda x: (x.sum((2, 3)).expand(-1, 2), None)
     network.eval = lambda: None
     images = np.repeat(np.array([0, 255], np.uint8), 30)[:, None, None] * np.ones((1, 8, 8), np.uint8)
@@ -209,6 +209,18 @@ def test_encoded_films_are_kept_for_their_splits(tmp_path):
     both = load()
     assert len(both) == 60 and torch.equal(both[30:], test) and not torch.equal(both[:30], test)
     assert torch.equal(load(("train",)), both[:30]) and torch.equal(load(("test",)), test)
+    # What was being written when a run was killed is not taken for what is kept.
+    kept, = (tmp_path / "kept").iterdir()
+    kept.unlink()
+
+    def killed(file, embeddings):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(np, "save", killed)
+        load()
+    assert not kept.exists() and torch.equal(load(), both)
 
 
 def test_the_gate_of_confidence_is_where_answers_are_right_two_times_out_of_three():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_training import CLASSES, evaluate, ferplus, head, head_measure
+from dfer_training import CLASSES, evaluate, export, ferplus, head, head_measure, head_robust
 from dfer_training.nets import Encoder
 
 PICTURES, FRAMES = 14, 45
@@ -58,9 +58,28 @@ def test_evaluation_repeats_what_stage_head_measured(folders, tmp_path, monkeypa
     assert first["test-stills"]["count"] == PICTURES and first["syndfer-test"]["films"] == 1
     for name in sets:
         assert again[name] == first[name]
+    # The card tells of the exported head: one on trial leaves its figures beside itself.
+    head.main([*folders, "--steps", "1", "--batch", "8", "--name", "try"])
+    assert json.loads((tmp_path / "models" / "metrics-head.json").read_text())["head"] == first
+    assert json.loads((tmp_path / "work" / "try-figures.json").read_text())["try"]["valid-stills"]["count"] == PICTURES
 
 
-def test_a_head_of_another_encoder_is_refused(folders, tmp_path):
+@pytest.mark.parametrize("stage, options", [(evaluate, ["--only", "head"]), (export, ["--only", "head"]), (head_robust, [])])
+def test_a_head_of_another_encoder_is_refused(folders, tmp_path, stage, options):
     torch.save({"encoder": "another"}, tmp_path / "work" / "head.pt")
     with pytest.raises(ValueError, match="trained on another encoder"):
-        evaluate.main([*folders, "--only", "head"])
+        stage.main([*folders, *options])
+
+
+def test_without_footage_the_figures_of_earlier_networks_go(folders, tmp_path):
+    figures = tmp_path / "models" / "metrics.json"
+    figures.write_text(json.dumps({"footage": {"a.mp4": {}}, "encoder": {"temperature": 1}}))
+    evaluate.main([*folders, "--only", "footage"])
+    assert json.loads(figures.read_text()) == {"encoder": {"temperature": 1}}
+
+
+@pytest.mark.parametrize("stage", [evaluate, export, head_robust, head])
+def test_a_fresh_start_is_offered_where_a_stage_resumes(folders, stage, capsys):
+    with pytest.raises(SystemExit):
+        stage.main([*folders, "--fresh"])
+    assert "--fresh" in capsys.readouterr().err

@@ -67,7 +67,6 @@ def framing(casting, detector, shape, path, log):
         seen, _, scores = align.find(network, images, torch.device("cpu"))
         sure = scores >= align.SURE
         place = align.counterpart(marks[sure], seen[sure], np.asarray(shape))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(place.tolist()))
+        common.write_text(path, json.dumps(place.tolist()))
         log(f"framing by {sure.sum()} stills: {np.round(place, 3).tolist()}")
     return np.array(json.loads(path.read_text()))
