@@ -104,6 +104,36 @@ fn hostile_names_are_names_and_nothing_else() {
     assert_eq!(names(&outputs).len(), hostile.len());
 }
 
+/// As recorders of several cameras name them.
+#[test]
+fn files_of_one_name_are_told_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let films = ["door/1.avi", "yard/1.avi", "yard/2.avi"];
+    for film in films {
+        fs::create_dir_all(path(film).parent().unwrap()).unwrap();
+        video(8, &path(film));
+    }
+    let (to, pictures) = (path("o/"), path("v/"));
+    let run = |more: &[&str]| {
+        let mut all: Vec<_> = films.iter().map(|film| path(film).into_os_string()).collect();
+        all.extend(["--faces", "frame"].iter().chain(more).map(OsString::from));
+        all.extend(["-o".into(), to.clone().into(), "--overlay".into(), pictures.clone().into()]);
+        analyze(&all.iter().map(|a| a.as_os_str()).collect::<Vec<_>>())
+    };
+    for shard in ["1/2", "2/2"] {
+        let output = run(&["--shard", shard]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    for film in films {
+        let records = records(&fs::read_to_string(to.join(format!("{film}.jsonl"))).unwrap());
+        assert!(records.iter().all(|r| r.stream == film), "{film}: {records:?}");
+        assert!(pictures.join(format!("{film}.mp4")).exists());
+    }
+    let output = run(&["--resume"]);
+    assert!(stderr(&output).contains("3 of 3 inputs are done already"), "{}", stderr(&output));
+}
+
 #[test]
 fn records_are_written_though_nobody_reads_the_summary() {
     let folder = tempfile::tempdir().unwrap();

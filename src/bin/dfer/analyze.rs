@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use clap::ValueEnum;
 use gst::prelude::*;
 
-use crate::inputs::{Shard, list};
-use crate::output::{Output, distinct, in_folder};
+use crate::inputs::{self, Shard, list};
+use crate::output::{Output, create_folder, distinct, in_folder};
 use crate::player::{Player, make};
 use crate::predict::Key;
 use crate::report::Shot;
@@ -37,7 +37,8 @@ pub struct Arguments {
     /// their records.
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
     shard: Shard,
-    /// File for the records of all inputs, or a folder that gets one for each input.
+    /// File for the records of all inputs, or a folder that gets one for each input (in folders below
+    /// it, as the inputs lie, where file names are the same).
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Video with the results drawn into it (without sound); a folder when there are several inputs.
@@ -81,6 +82,13 @@ const RECORDS: &str = ".jsonl";
 /// Of one that an interrupt cut short.
 const PARTIAL: &str = ".partial.jsonl";
 
+/// A file to look at.
+struct Film {
+    path: PathBuf,
+    /// What results call it.
+    name: PathBuf,
+}
+
 /// Where the records go.
 enum Records {
     Standard,
@@ -91,42 +99,42 @@ enum Records {
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut records = Records::new(arguments)?;
-    let inputs = inputs(arguments, &records)?;
-    let overlays = overlays(arguments, &inputs)?;
-    refuse_overwriting(arguments, &inputs, &records, &overlays)?;
+    let films = films(arguments, &records)?;
+    let overlays = overlays(arguments, &films)?;
+    refuse_overwriting(arguments, &films, &records, &overlays)?;
     let report = arguments.report.as_deref().map(Output::new).transpose()?;
     let mut seen = Vec::new();
     let (mut all_well, mut some) = (true, false);
-    let mut undone = inputs.len();
-    for (input, overlay) in inputs.iter().zip(overlays) {
+    let mut undone = films.len();
+    for (film, overlay) in films.iter().zip(overlays) {
         if stop::requested() {
             break;
         }
         undone -= 1;
-        let result = analyze(arguments, input, &mut records, overlay.as_deref());
+        let result = analyze(arguments, film, &mut records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
                 some = true;
-                tell!("{}", timeline.summary(&shown::name(input)).trim_end());
+                tell!("{}", timeline.summary(&film.title()).trim_end());
                 if stop::requested() {
                     // What was seen so far is kept, whole.
                     tell!(
                         "dfer: {}: interrupted; what was seen so far is written",
-                        shown::path(input)
+                        shown::path(&film.path)
                     );
                 }
             }
             Err(cause) => {
                 all_well = false;
-                tell!("dfer: {}: {cause}", shown::path(input));
+                tell!("dfer: {}: {cause}", shown::path(&film.path));
             }
         }
         if report.is_some() {
             let pictures = match &result {
-                Ok(timeline) if arguments.with_pictures => faces(input, timeline),
+                Ok(timeline) if arguments.with_pictures => faces(&film.path, timeline),
                 _ => BTreeMap::new(),
             };
-            seen.push(Input { name: shown::name(input), seen: result, pictures });
+            seen.push(Input { name: film.title(), seen: result, pictures });
         }
     }
     if stop::requested() && undone > 0 {
@@ -146,22 +154,32 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
 }
 
 /// What is to be done of what is given.
-fn inputs(arguments: &Arguments, records: &Records) -> Result<Vec<PathBuf>, String> {
-    let mut inputs = arguments.input.clone();
+fn films(arguments: &Arguments, records: &Records) -> Result<Vec<Film>, String> {
+    let mut paths = arguments.input.clone();
     if let Some(file) = &arguments.inputs {
-        inputs.extend(list(file)?);
+        paths.extend(list(file)?);
     }
+    // By the whole list: all shards choose the same names.
+    let names = inputs::names(&paths);
+    let mut films: Vec<_> =
+        paths.into_iter().zip(names).map(|(path, name)| Film { path, name }).collect();
     let mut n = 0..;
-    inputs.retain(|_| n.next().is_some_and(|n| arguments.shard.has(n)));
+    films.retain(|_| n.next().is_some_and(|n| arguments.shard.has(n)));
     if arguments.resume {
         let Records::Folder(folder) = records else {
             return Err("--resume needs a folder as --output: one file for each input".to_owned());
         };
-        let all = inputs.len();
-        inputs.retain(|input| !in_folder(folder, input, RECORDS).exists());
-        tell!("dfer: {} of {all} inputs are done already", all - inputs.len());
+        let all = films.len();
+        films.retain(|film| !in_folder(folder, &film.name, RECORDS).exists());
+        tell!("dfer: {} of {all} inputs are done already", all - films.len());
     }
-    Ok(inputs)
+    Ok(films)
+}
+
+impl Film {
+    fn title(&self) -> String {
+        shown::path(&self.name)
+    }
 }
 
 /// Every face at its key moments.
@@ -204,63 +222,60 @@ fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn create_folder(path: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(path)
-        .map_err(|e| format!("{}: cannot be created: {e}", shown::path(path)))
-}
-
 /// The video of every input.
-fn overlays(arguments: &Arguments, inputs: &[PathBuf]) -> Result<Vec<Option<PathBuf>>, String> {
-    let Some(path) = &arguments.overlay else { return Ok(vec![None; inputs.len()]) };
+fn overlays(arguments: &Arguments, films: &[Film]) -> Result<Vec<Option<PathBuf>>, String> {
+    let Some(path) = &arguments.overlay else { return Ok(vec![None; films.len()]) };
     let several = arguments.input.len() > 1 || arguments.inputs.is_some();
     if several || is_folder(path) {
         create_folder(path)?;
-        return Ok(inputs.iter().map(|i| Some(in_folder(path, i, ".mp4"))).collect());
+        return Ok(films.iter().map(|f| Some(in_folder(path, &f.name, ".mp4"))).collect());
     }
+    // What is wrong with it is told before anything is looked at.
+    Output::new(path)?;
     Ok(vec![Some(path.clone())])
 }
 
 fn refuse_overwriting(
     arguments: &Arguments,
-    inputs: &[PathBuf],
+    films: &[Film],
     records: &Records,
     overlays: &[Option<PathBuf>],
 ) -> Result<(), String> {
     let mut written: Vec<PathBuf> = overlays.iter().flatten().cloned().collect();
     match records {
         Records::Folder(folder) => {
-            written.extend(inputs.iter().map(|i| in_folder(folder, i, RECORDS)));
+            written.extend(films.iter().map(|f| in_folder(folder, &f.name, RECORDS)));
         }
         _ => written.extend(arguments.output.clone()),
     }
     written.extend(arguments.report.clone());
-    let read = inputs.iter().chain(&arguments.inputs);
+    let read = films.iter().map(|film| &film.path).chain(&arguments.inputs);
     distinct(written.iter().map(PathBuf::as_path), read.map(PathBuf::as_path))
 }
 
 fn analyze(
     arguments: &Arguments,
-    input: &Path,
+    film: &Film,
     records: &mut Records,
     overlay: Option<&Path>,
 ) -> Result<Timeline, String> {
-    crate::player::check(input)?;
-    let filter = filter(arguments, input)?;
+    crate::player::check(&film.path)?;
+    let filter = filter(arguments, &film.name)?;
     let recorder = make("dferrecorder")?;
     recorder.set_property_from_str("detail", arguments.detail.nick());
     let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
     recorder.set_property("location", format!("/dev/fd/{}", writer.as_raw_fd()));
-    let video = overlay.map(Output::new).transpose()?;
+    let video = overlay.map(Output::below).transpose()?;
     let mut chain = vec![filter.clone(), recorder];
     chain.extend(tail(video.as_ref())?);
 
-    let player = Player::new(input, &chain, &filter)?;
-    let copy = Copy::start(reader, records, input)?;
+    let player = Player::new(&film.path, &chain, &filter)?;
+    let copy = Copy::start(reader, records, &film.name)?;
     let started = player.start();
     // The recorder holds the pipe by now; when it lets go, the copy ends.
     drop(writer);
     let played = started.and_then(|()| {
-        let bar = progress::file(input);
+        let bar = progress::file(&film.path);
         let played = player.finish(|at| progress::show(&bar, at));
         bar.finish_and_clear();
         played
@@ -283,11 +298,10 @@ impl Detail {
     }
 }
 
-fn filter(arguments: &Arguments, input: &Path) -> Result<gst::Element, String> {
+fn filter(arguments: &Arguments, name: &Path) -> Result<gst::Element, String> {
     let filter = make("dferfilter")?;
     // The name of the element is what the records call the stream.
-    let name = input.file_name().unwrap_or_default().to_string_lossy().replace('\0', "");
-    filter.set_property("name", name);
+    filter.set_property("name", name.to_string_lossy().replace('\0', ""));
     filter.set_property_from_str("mode", "sync");
     filter.set_property_from_str("face-source", arguments.faces.nick());
     for (property, path) in
@@ -331,16 +345,16 @@ struct Target {
 }
 
 impl Copy {
-    fn start(mut reader: PipeReader, records: &Records, input: &Path) -> Result<Self, String> {
+    fn start(mut reader: PipeReader, records: &Records, name: &Path) -> Result<Self, String> {
         let (mut writer, target): (Box<dyn Write + Send>, _) = match records {
             Records::Standard => (Box::new(io::stdout()), None),
             Records::Joined(file, _) => {
                 (Box::new(file.try_clone().map_err(|e| e.to_string())?), None)
             }
             Records::Folder(folder) => {
-                let whole = Output::new(&in_folder(folder, input, RECORDS))?;
+                let whole = Output::below(&in_folder(folder, name, RECORDS))?;
                 let file = whole.create()?;
-                let partial = in_folder(folder, input, PARTIAL);
+                let partial = in_folder(folder, name, PARTIAL);
                 (Box::new(file), Some(Target { whole, partial }))
             }
         };

@@ -2,11 +2,12 @@
 
 //! Which inputs are looked at: lists in files, and parts of a whole for several machines.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,60 @@ pub fn list(file: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
+/// How results call each of `paths`: the file's own name. Where two are the same, that below the folder
+/// which all files share, as in `door/1.mp4`.
+pub fn names(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let plain: Vec<_> = paths.iter().map(|p| p.file_name().unwrap_or_default().into()).collect();
+    if plain.iter().collect::<HashSet<&PathBuf>>().len() == plain.len() {
+        return plain;
+    }
+    let whole: Vec<PathBuf> = paths.iter().map(|path| whole(path)).collect();
+    let folder = whole.iter().skip(1).fold(parent(&whole[0]).to_owned(), |shared, path| {
+        let same = shared.iter().zip(parent(path)).take_while(|(a, b)| a == b);
+        same.map(|(part, _)| part).collect()
+    });
+    whole.iter().map(|path| path.strip_prefix(&folder).unwrap_or(path).to_owned()).collect()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// The path from the root on, without the root, so that it is below any folder that it is joined to.
+/// Links in place of files keep their names.
+fn whole(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
+    let parts = folder.components().filter(|part| matches!(part, Component::Normal(_)));
+    parts.collect::<PathBuf>().join(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_as_short_as_they_can_be_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["a/day", "b/day"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let of = |paths: &[&str]| {
+            names(&paths.iter().map(|path| root.path().join(path)).collect::<Vec<_>>())
+        };
+        let told = |all: &[&str]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(of(&["a/day/1.mp4", "b/day/2.mp4"]), told(&["1.mp4", "2.mp4"]));
+        assert_eq!(of(&["a/day/1.mp4", "b/../b/day/1.mp4"]), told(&["a/day/1.mp4", "b/day/1.mp4"]));
+        assert_eq!(of(&["a/1.mp4", "a/1.mp4"]), told(&["1.mp4", "1.mp4"]), "given twice");
+        assert_eq!(of(&["a/1.mp4", "a/day/1.mp4"]), told(&["1.mp4", "day/1.mp4"]));
+        // Whatever is wrong with a path, its name stays below the folder of the results.
+        let odd = ["/", "..", "none/../../1", "/none/1", "1", "/1", ""].map(PathBuf::from);
+        for name in names(&odd) {
+            assert!(name.components().all(|part| matches!(part, Component::Normal(_))), "{name:?}");
+        }
+        assert_eq!(names(&[]), told(&[]));
+    }
 
     #[test]
     fn shards_part_the_whole() {

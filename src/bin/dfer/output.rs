@@ -47,6 +47,12 @@ impl Output {
         Ok(Self { path: path.to_owned(), part: Some(folder.join(part)) })
     }
 
+    /// With the folders above that are not there yet.
+    pub fn below(path: &Path) -> Result<Self, String> {
+        path.parent().map_or(Ok(()), create_folder)?;
+        Self::new(path)
+    }
+
     /// Where to write.
     pub fn part(&self) -> &Path {
         self.part.as_ref().unwrap_or(&self.path)
@@ -133,11 +139,15 @@ fn place(path: &Path) -> PathBuf {
     })
 }
 
-/// `FOLDER/NAME OF INPUT` with an ending more.
-pub fn in_folder(folder: &Path, input: &Path, ending: &str) -> PathBuf {
-    let mut name = input.file_name().unwrap_or_default().to_owned();
+/// `FOLDER/NAME` with an ending more.
+pub fn in_folder(folder: &Path, name: &Path, ending: &str) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
     name.push(ending);
     folder.join(name)
+}
+
+pub fn create_folder(path: &Path) -> Result<(), String> {
+    fs::create_dir_all(path).map_err(|e| format!("{}: cannot be created: {e}", shown::path(path)))
 }
 
 #[cfg(test)]
