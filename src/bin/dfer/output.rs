@@ -20,7 +20,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Nothing is created yet but the folder above.
+    /// Tries at once whether it can be written, not after hours of work.
     pub fn new(path: &Path) -> Result<Self, String> {
         let Some(name) = path.file_name() else {
             return Err(format!("{}: is no file name", shown::path(path)));
@@ -44,7 +44,9 @@ impl Output {
         let mut part = OsString::from(".");
         part.push(path.file_name().unwrap_or(name));
         part.push(format!(".{}.part", std::process::id()));
-        Ok(Self { path: path.to_owned(), part: Some(folder.join(part)) })
+        let output = Self { path: path.to_owned(), part: Some(folder.join(part)) };
+        output.create()?;
+        Ok(output)
     }
 
     /// With the folders above that are not there yet.
@@ -172,6 +174,17 @@ mod tests {
         drop(Output::new(&pipe).unwrap());
         assert!(pipe.exists(), "one that was not finished goes nowhere either");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(told) = Output::new(&folder.path().join("x".repeat(300))) else {
+            panic!("a name of 300 bytes is too long");
+        };
+        assert!(told.contains(": cannot be written: "), "{told}");
+        drop(Output::new(&folder.path().join("x")).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
