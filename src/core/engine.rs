@@ -98,6 +98,8 @@ struct Face {
     confirmed: bool,
     missed_since: Option<Ns>,
     upstream: Option<usize>,
+    /// Marked in the newest frame in which upstream marked any, not long ago.
+    vouched: bool,
     announced: Option<Arc<str>>,
 }
 
@@ -171,7 +173,8 @@ impl Engine {
     /// A new frame at time `t`, not earlier than the one before. True when a new shot begins here: all
     /// faces were forgotten and outcomes of earlier frames must not be absorbed any more.
     pub fn begin(&mut self, t: Ns, frame: &FrameView<'_>, upstream: &Upstream) -> bool {
-        self.now = t;
+        // Faces are looked for once a frame at most, however far apart frames are.
+        let before = std::mem::replace(&mut self.now, t);
         if self.settings.source == FaceSource::Frame {
             return false;
         }
@@ -182,7 +185,7 @@ impl Engine {
             self.beyond.clear();
             self.detected = None;
         }
-        for id in self.tracker.expire(t) {
+        for id in self.tracker.expire(before) {
             self.faces.remove(&id);
         }
         self.adopt(t, upstream);
@@ -203,6 +206,9 @@ impl Engine {
             FaceSource::Auto => waiting,
             FaceSource::Detector | FaceSource::Frame => false,
         };
+        if !upstream.is_empty() || !waiting {
+            self.faces.values_mut().for_each(|face| face.vouched = false);
+        }
         if !self.from_upstream || upstream.is_empty() {
             return;
         }
@@ -215,6 +221,7 @@ impl Engine {
                 let face = self.faces.entry(*id).or_default();
                 face.confirmed = true;
                 face.upstream = Some(index);
+                face.vouched = true;
             }
         }
     }
@@ -260,7 +267,7 @@ impl Engine {
             let map = crop::track_window(&rect, side);
             let picture = frame.sample(&map, side, side, Channels::Rgb, Outside::Edge);
             // Where upstream marks a face there is one, whatever our detector says.
-            let must_find = face.upstream.is_none() && self.demands.detector.is_some();
+            let must_find = !face.vouched && self.demands.detector.is_some();
             let cut = Cut::Patch { map, face: rect, must_find };
             jobs.push(Job::Face { t: self.now, track: id, picture, cut });
         }

@@ -97,11 +97,15 @@ def teach_frames(backbone: nn.Module, clips: list[dfew.Clip], epochs: int, seed:
         common.save_checkpoint(path, {"network": backbone.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
 
 
+def key_of(clips: list[dfew.Clip]) -> str:
+    """A short name of clips, for caches: which they are and where they lie."""
+    return f"{zlib.crc32(repr([(c.name, len(c.pictures), str(c.pictures[0].resolve())) for c in clips]).encode()):08x}"
+
+
 @torch.no_grad()
 def encode(backbone: nn.Module, clips: list[dfew.Clip], device, log, path: Path, fresh: bool = False) -> noise_study.Samples:
     """The clips' embeddings; kept in a file named `path` and, by a checksum, after the clips."""
-    which = zlib.crc32(repr([(c.name, len(c.pictures)) for c in clips]).encode())
-    path = path.with_name(f"{path.name}-{which:08x}.pt")
+    path = path.with_name(f"{path.name}-{key_of(clips)}.pt")
     if fresh or not path.exists():
         backbone.eval()
         progress, out = common.Progress(log, "encoding", len(clips)), []
@@ -123,7 +127,7 @@ def main(args, device, log) -> dict:
     name = f"{kind}-{args.fold}" if kind == "dfew" else kind
     if args.backbone == "resnet18":
         backbone = ResNet18().to(device)
-        path = args.work / f"{name}-frames-{args.seed}-{args.epochs}.pt"
+        path = args.work / f"{name}-frames-{args.seed}-{args.epochs}-{key_of(splits['train'])}.pt"
         teach_frames(backbone, splits["train"], args.epochs, args.seed, device, log, path, args.fresh)
         key = head_stage.key_of(backbone)
     else:

@@ -202,6 +202,7 @@ def export_encoder(checkpoint: Path, crop_file: Path, models: Path, log: common.
 def main(argv: list[str]) -> None:
     p = common.parser("export", __doc__)
     p.add_argument("--only", default="detector,encoder,head", help="which of detector, encoder, head (default: all)")
+    p.add_argument("--encoder", type=Path, help="the encoder that the head was trained on (default: WORK/encoder.pt)")
     p.add_argument("--threshold", type=float, default=0.5, help="the detector's score threshold, chosen on val")
     args = p.parse_args(argv)
     common.setup(args)

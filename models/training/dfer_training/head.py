@@ -142,7 +142,7 @@ def export(args, log) -> None:
     """WORK/head.pt -> head.onnx, its hash and calibration in model.toml, and the reference tensors."""
     import onnx
 
-    head, state = load(args.work, load_encoder(args.work / "encoder.pt", torch.device("cpu"))[1])
+    head, state = load(args.work, load_encoder(args.encoder or args.work / "encoder.pt", torch.device("cpu"))[1])
     features = state["features"]
     folder = args.models / "expression"
     toml = common.need(folder / "model.toml", "the model.toml that the encoder's export writes")

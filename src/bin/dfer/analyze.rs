@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use gst::prelude::*;
 
 use crate::inputs::{self, Shard, list};
-use crate::output::{Output, create_folder, distinct, in_folder};
+use crate::output::{Output, create_folder, distinct, in_folder, once, text_only};
 use crate::player::{Player, make};
 use crate::predict::Key;
 use crate::report::Shot;
@@ -44,8 +44,8 @@ pub struct Arguments {
     /// Video with the results drawn into it (without sound); a folder when there are several inputs.
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
-    /// Leave out inputs whose records lie in the folder of --output already.
-    #[arg(long, requires = "output")]
+    /// Leave out inputs whose records lie in the folder of --output already and are not older than they.
+    #[arg(long, requires = "output", conflicts_with = "report")]
     resume: bool,
     /// Page with a timeline of every face; it needs no network and shows no pictures.
     #[arg(long, value_name = "FILE")]
@@ -99,29 +99,32 @@ enum Records {
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut records = Records::new(arguments)?;
-    let films = films(arguments, &records)?;
+    let all = films(arguments)?;
+    let paths: Vec<PathBuf> = all.iter().map(|film| film.path.clone()).collect();
+    let films = undone(all, arguments, &records)?;
     let overlays = overlays(arguments, &films)?;
-    refuse_overwriting(arguments, &films, &records, &overlays)?;
+    refuse_overwriting(arguments, &paths, &films, &records, &overlays)?;
     let report = arguments.report.as_deref().map(Output::new).transpose()?;
     let mut seen = Vec::new();
-    let (mut all_well, mut some) = (true, false);
-    let mut undone = films.len();
+    // A shard without films has no records.
+    let (mut all_well, mut some) = (true, films.is_empty());
+    let mut left = films.len();
     for (film, overlay) in films.iter().zip(overlays) {
         if stop::requested() {
             break;
         }
-        undone -= 1;
+        left -= 1;
         let result = analyze(arguments, film, &mut records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
-                some = true;
+                some |= timeline.frames > 0;
                 tell!("{}", timeline.summary(&film.title()).trim_end());
                 if stop::requested() {
-                    // What was seen so far is kept, whole.
-                    tell!(
-                        "dfer: {}: interrupted; what was seen so far is written",
-                        shown::path(&film.path)
-                    );
+                    let kept = match timeline.frames {
+                        0 => "nothing was seen yet",
+                        _ => "what was seen so far is written",
+                    };
+                    tell!("dfer: {}: interrupted; {kept}", shown::path(&film.path));
                 }
             }
             Err(cause) => {
@@ -137,14 +140,13 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
             seen.push(Input { name: film.title(), seen: result, pictures });
         }
     }
-    if stop::requested() && undone > 0 {
-        tell!("dfer: interrupted; {undone} inputs were not looked at");
+    if stop::requested() && left > 0 {
+        tell!("dfer: interrupted; {left} inputs were not looked at");
     }
     if let Records::Joined(file, output) = records {
-        drop(file);
         // Records of an earlier run are worth more than none.
-        if some {
-            output.finish()?;
+        if some || file.metadata().is_ok_and(|file| file.len() > 0) {
+            output.finish_lines()?;
         }
     }
     if let Some(output) = report {
@@ -153,16 +155,23 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(all_well)
 }
 
-/// What is to be done of what is given.
-fn films(arguments: &Arguments, records: &Records) -> Result<Vec<Film>, String> {
+/// Everything that is given.
+fn films(arguments: &Arguments) -> Result<Vec<Film>, String> {
     let mut paths = arguments.input.clone();
     if let Some(file) = &arguments.inputs {
         paths.extend(list(file)?);
     }
     // By the whole list: all shards choose the same names.
     let names = inputs::names(&paths);
-    let mut films: Vec<_> =
-        paths.into_iter().zip(names).map(|(path, name)| Film { path, name }).collect();
+    Ok(paths.into_iter().zip(names).map(|(path, name)| Film { path, name }).collect())
+}
+
+/// What is to be done of it.
+fn undone(
+    mut films: Vec<Film>,
+    arguments: &Arguments,
+    records: &Records,
+) -> Result<Vec<Film>, String> {
     let mut n = 0..;
     films.retain(|_| n.next().is_some_and(|n| arguments.shard.has(n)));
     if arguments.resume {
@@ -170,7 +179,7 @@ fn films(arguments: &Arguments, records: &Records) -> Result<Vec<Film>, String> 
             return Err("--resume needs a folder as --output: one file for each input".to_owned());
         };
         let all = films.len();
-        films.retain(|film| !in_folder(folder, &film.name, RECORDS).exists());
+        films.retain(|film| !is_done(&in_folder(folder, &film.name, RECORDS), &film.path));
         tell!("dfer: {} of {all} inputs are done already", all - films.len());
     }
     Ok(films)
@@ -180,6 +189,12 @@ impl Film {
     fn title(&self) -> String {
         shown::path(&self.name)
     }
+}
+
+/// A film that changed since, or came to its place later, is another.
+fn is_done(records: &Path, film: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|found| found.modified());
+    changed(records).is_ok_and(|done| changed(film).map_or(true, |film| film <= done))
 }
 
 /// Every face at its key moments.
@@ -237,20 +252,22 @@ fn overlays(arguments: &Arguments, films: &[Film]) -> Result<Vec<Option<PathBuf>
 
 fn refuse_overwriting(
     arguments: &Arguments,
+    paths: &[PathBuf],
     films: &[Film],
     records: &Records,
     overlays: &[Option<PathBuf>],
 ) -> Result<(), String> {
-    let mut written: Vec<PathBuf> = overlays.iter().flatten().cloned().collect();
-    match records {
-        Records::Folder(folder) => {
-            written.extend(films.iter().map(|f| in_folder(folder, &f.name, RECORDS)));
-        }
-        _ => written.extend(arguments.output.clone()),
-    }
-    written.extend(arguments.report.clone());
-    let read = films.iter().map(|film| &film.path).chain(&arguments.inputs);
-    distinct(written.iter().map(PathBuf::as_path), read.map(PathBuf::as_path))
+    let mut texts: Vec<&Path> = arguments.report.iter().map(PathBuf::as_path).collect();
+    let each: Vec<PathBuf> = match records {
+        Records::Folder(to) => films.iter().map(|f| in_folder(to, &f.name, RECORDS)).collect(),
+        _ => arguments.output.iter().cloned().collect(),
+    };
+    texts.extend(each.iter().map(PathBuf::as_path));
+    let written = texts.iter().copied().chain(overlays.iter().flatten().map(PathBuf::as_path));
+    let read = paths.iter().chain(&arguments.inputs);
+    distinct(written, read.map(PathBuf::as_path))?;
+    text_only(texts)?;
+    once(paths)
 }
 
 fn analyze(

@@ -3,13 +3,13 @@
 //! Labelled samples and what was seen in them, for the commands that measure.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::dataset::{Layout, Sample, Split, class, keep, samples};
 use crate::inputs::{Shard, list};
 use crate::metrics::Scored;
-use crate::output::distinct;
+use crate::output::{distinct, text_only};
 use crate::predict::{Predictor, Seen, Settings};
 use crate::results::{Header, Line, Log, Outcome, Results, SCHEMA};
 use crate::{Faces, shown, stop};
@@ -113,9 +113,11 @@ impl Data {
         &'a self,
         written: impl IntoIterator<Item = &'a Option<PathBuf>>,
     ) -> Result<(), String> {
-        let written = written.into_iter().chain([&self.results]).flatten();
+        let written: Vec<&Path> =
+            written.into_iter().chain([&self.results]).flatten().map(PathBuf::as_path).collect();
         let read = [&self.from, &self.inputs].into_iter().flatten();
-        distinct(written.map(PathBuf::as_path), read.map(PathBuf::as_path))
+        distinct(written.iter().copied(), read.map(PathBuf::as_path))?;
+        text_only(written)
     }
 
     /// Looks at every sample; with `logits`, keeps those of every clip.

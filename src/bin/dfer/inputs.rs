@@ -2,7 +2,7 @@
 
 //! Which inputs are looked at: lists in files, and parts of a whole for several machines.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
@@ -88,33 +88,35 @@ pub fn list(file: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// How results call each of `paths`: the file's own name. Where two are the same, that below the folder
-/// which all files share, as in `door/1.mp4`.
+/// How results call each of `paths`: the file's own name. Those of which several would have one name are
+/// called by their path below the folder that all these share, as in `door/1.mp4`.
 pub fn names(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let plain: Vec<_> = paths.iter().map(|p| p.file_name().unwrap_or_default().into()).collect();
-    if plain.iter().collect::<HashSet<&PathBuf>>().len() == plain.len() {
-        return plain;
+    let own = |path: &Path| PathBuf::from(path.file_name().unwrap_or_default());
+    let mut alike: HashMap<PathBuf, usize> = HashMap::new();
+    for path in paths {
+        *alike.entry(own(path)).or_default() += 1;
     }
-    let whole: Vec<PathBuf> = paths.iter().map(|path| whole(path)).collect();
-    let folder = whole.iter().skip(1).fold(parent(&whole[0]).to_owned(), |shared, path| {
-        let same = shared.iter().zip(parent(path)).take_while(|(a, b)| a == b);
+    let is_alone = |path: &Path| alike[&own(path)] == 1;
+    let shared = paths.iter().filter(|path| !is_alone(path)).map(|path| folder(path));
+    let shared = shared.reduce(|shared, folder| {
+        let same = shared.iter().zip(&folder).take_while(|(a, b)| a == b);
         same.map(|(part, _)| part).collect()
     });
-    whole.iter().map(|path| path.strip_prefix(&folder).unwrap_or(path).to_owned()).collect()
+    let below = |path: &Path| {
+        let folder = folder(path);
+        let shared = shared.as_deref().unwrap_or(&folder);
+        folder.strip_prefix(shared).unwrap_or(&folder).join(own(path))
+    };
+    paths.iter().map(|path| if is_alone(path) { own(path) } else { below(path) }).collect()
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
-}
-
-/// The path from the root on, without the root, so that it is below any folder that it is joined to.
-/// Links in place of files keep their names.
-fn whole(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
-    let parts = folder.components().filter(|part| matches!(part, Component::Normal(_)));
-    parts.collect::<PathBuf>().join(name)
+/// The folder of a file from the root on, without the root, so that it is below any folder that it is
+/// joined to.
+fn folder(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_default();
+    whole.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +135,12 @@ mod tests {
         let told = |all: &[&str]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
         assert_eq!(of(&["a/day/1.mp4", "b/day/2.mp4"]), told(&["1.mp4", "2.mp4"]));
         assert_eq!(of(&["a/day/1.mp4", "b/../b/day/1.mp4"]), told(&["a/day/1.mp4", "b/day/1.mp4"]));
+        assert_eq!(
+            of(&["a/day/1.mp4", "b/day/1.mp4", "2.mp4"]),
+            told(&["a/day/1.mp4", "b/day/1.mp4", "2.mp4"]),
+            "others are called as without these"
+        );
+        assert_eq!(of(&["a/1.mp4", "none/1.mp4"]), told(&["a/1.mp4", "none/1.mp4"]));
         assert_eq!(of(&["a/1.mp4", "a/1.mp4"]), told(&["1.mp4", "1.mp4"]), "given twice");
         assert_eq!(of(&["a/1.mp4", "a/day/1.mp4"]), told(&["1.mp4", "day/1.mp4"]));
         // Whatever is wrong with a path, its name stays below the folder of the results.

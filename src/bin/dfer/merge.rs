@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::inputs::Shard;
-use crate::output::Output;
+use crate::output::{Output, distinct, once, text_only};
 use crate::results::{self, Results, difference};
 use crate::shown;
 
@@ -38,17 +38,11 @@ struct Preamble {
 
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let files = &arguments.file;
-    let output = Output::new(&arguments.output)?;
-    let mut real = BTreeSet::new();
-    for file in files {
-        let path = file.canonicalize().map_err(|e| format!("{}: {e}", shown::path(file)))?;
-        if arguments.output.canonicalize().is_ok_and(|output| output == path) {
-            return Err(format!("{}: is an input and would be overwritten", shown::path(file)));
-        }
-        if !real.insert(path) {
-            return Err(format!("{}: is given twice", shown::path(file)));
-        }
-    }
+    let target = arguments.output.as_path();
+    once(files)?;
+    distinct([target], files.iter().map(PathBuf::as_path))?;
+    text_only([target])?;
+    let output = Output::new(target)?;
     // A shard in which nothing was seen has no records.
     let schemas: BTreeSet<String> =
         files.iter().filter_map(|file| schema(file).transpose()).collect::<Result<_, _>>()?;

@@ -5,10 +5,14 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::shown;
+
+/// Bytes in which every film, picture or network has a zero.
+const HEAD: u64 = 4096;
 
 /// A file that gets its name when it is done; until then it lies beside it under another one, and
 /// goes when this is dropped. What is no ordinary file (`/dev/null`, a pipe) is written as it is: it
@@ -83,6 +87,22 @@ impl Output {
         self.finish_as(&path)
     }
 
+    /// Gives the file its name, without what a full disk left of a last line.
+    pub fn finish_lines(self) -> Result<(), String> {
+        let cut = |part| {
+            let file = File::options().read(true).write(true).open(part)?;
+            let (length, mut byte) = (file.metadata()?.len(), [0]);
+            let mut end = length;
+            while end > 0 && file.read_at(&mut byte, end - 1)? == 1 && byte != *b"\n" {
+                end -= 1;
+            }
+            if end < length { file.set_len(end) } else { Ok(()) }
+        };
+        let told = |e: io::Error| format!("{}: cannot be written: {e}", shown::path(&self.path));
+        self.part.as_ref().map_or(Ok(()), cut).map_err(told)?;
+        self.finish()
+    }
+
     /// Gives the file another name in the same folder.
     pub fn finish_as(mut self, path: &Path) -> Result<(), String> {
         let told = |e| format!("{}: cannot be written: {e}", shown::path(path));
@@ -129,6 +149,28 @@ pub fn distinct<'a>(
         }
     }
     Ok(())
+}
+
+/// Refuses to replace anything but text by text: `-o *.mp4` must not cost a film.
+pub fn text_only<'a>(written: impl IntoIterator<Item = &'a Path>) -> Result<(), String> {
+    let is_text = |path: &Path| {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+        read.is_err() || !head.contains(&0)
+    };
+    match written.into_iter().find(|path| path.is_file() && !is_text(path)) {
+        Some(path) => Err(format!("{}: is no text and would be overwritten", shown::path(path))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses inputs of which one is given twice.
+pub fn once(read: &[PathBuf]) -> Result<(), String> {
+    let mut places = HashSet::new();
+    match read.iter().find(|path| !is_special(path) && !places.insert(place(path))) {
+        Some(path) => Err(format!("{}: is given twice", shown::path(path))),
+        None => Ok(()),
+    }
 }
 
 /// The file however it is spelt, also one that is not there yet.
@@ -185,6 +227,29 @@ mod tests {
         assert!(told.contains(": cannot be written: "), "{told}");
         drop(Output::new(&folder.path().join("x")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn half_a_line_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for (written, kept) in [("1\n2\n", "1\n2\n"), ("1\n22", "1\n"), ("1", ""), ("", "")] {
+            let output = Output::new(&path).unwrap();
+            output.create().unwrap().write_all(written.as_bytes()).unwrap();
+            output.finish_lines().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn text_replaces_nothing_but_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let (film, records) = (folder.path().join("a.mp4"), folder.path().join("a.jsonl"));
+        fs::write(&film, b"\0\0\0\x20ftypisom").unwrap();
+        let told = text_only([records.as_path(), &film]).err().unwrap();
+        assert!(told.ends_with("a.mp4: is no text and would be overwritten"), "{told}");
+        fs::write(&records, "{}\n").unwrap();
+        text_only([records.as_path(), Path::new("/dev/zero")]).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gst::prelude::*;
 
@@ -20,6 +21,9 @@ const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// How long the first picture may take. decodebin loses the error of a demuxer that fails while it is
 /// being plugged in (`filtered_errors` in gstdecodebin2.c, GStreamer 1.22); nothing would end the wait.
 const OPENING: gst::ClockTime = gst::ClockTime::from_seconds(if cfg!(test) { 1 } else { 30 });
+
+/// How long the next picture may take after a signal; what was seen by then is kept.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const NO_VIDEO: &str = "has no video";
 
@@ -187,6 +191,10 @@ impl Player {
                         return Err(format!("no picture came within {} s", OPENING.seconds()));
                     }
                 }
+                // The stream ends with its next picture, which may not come.
+                if stop::since().is_some_and(|since| since > PATIENCE) {
+                    return Ok(());
+                }
                 progress(&Progress {
                     position: self.pipeline.query_position(),
                     duration: self.pipeline.query_duration(),
@@ -212,13 +220,14 @@ impl Player {
 
     /// A file that was cut short ends like a whole one; only its header knows better.
     fn compare_length(&self) {
-        const SLACK: u64 = SECOND;
         let told = self.pipeline.query_duration::<gst::ClockTime>().map(|d| d.nseconds());
         let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = timeline.end.saturating_sub(timeline.start);
+        // The last picture of slow films lasts long.
+        let slack = SECOND + seen / timeline.frames.max(1);
         if let Some(told) = told
             && timeline.frames > 0
-            && seen + SLACK < told
+            && seen + slack < told
             && !stop::requested()
         {
             let (name, seen, told) = (&self.name, shown::seconds(seen), shown::seconds(told));
@@ -246,7 +255,14 @@ impl Player {
                 cause => format!("has no video that can be decoded ({})", shown::text(cause)),
             };
         }
-        shown::text(error.message())
+        let cause = shown::text(error.message());
+        let is_sink = |element: &gst::Element| {
+            element.has_property("location") && element.num_src_pads() == 0
+        };
+        match message.src().and_then(|source| source.downcast_ref()).is_some_and(is_sink) {
+            true => format!("the video with results cannot be written: {cause}"),
+            false => cause,
+        }
     }
 }
 

@@ -33,8 +33,8 @@ use crate::{Faces, shown, stop};
 const STILL_FRAMES: i32 = 7;
 const STILL_RATE: i32 = 5;
 
-/// From the first to the last picture of a folder at least, as with stills.
-const SHORTEST: Ns = SECOND * (STILL_FRAMES as u64 - 1) / STILL_RATE as u64;
+/// From the first to the last picture of a folder at least: a clip takes that long.
+const SHORTEST: Ns = 800 * SECOND / 1000;
 
 /// Pixels a side: a larger picture may show more than a face.
 const CUT_OUT: i32 = 128;
@@ -246,7 +246,7 @@ pub fn open(
         return Player::new(path, chain, analyser);
     }
     let (mut pictures, kind) = pictures(path)?;
-    // A clip takes 0.8 s; where a folder is shorter, its last picture stays.
+    // Where a folder is shorter, its last picture stays.
     let least = (SHORTEST * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
     if let Some(last) = pictures.last().filter(|_| pictures.len() < least).cloned() {
         pictures.resize(least, last);

@@ -1,31 +1,45 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Ctrl-C and SIGTERM end the work in an orderly way, a second Ctrl-C at once.
+//! Ctrl-C and SIGTERM end the work in an orderly way; a second Ctrl-C, or a SIGTERM a second later, at once.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
-static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// When the first signal came.
+static SINCE: OnceLock<Instant> = OnceLock::new();
+
+/// `timeout` sends SIGTERM twice at once; that is one request.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Exit status after an interrupt, as shells know it.
 pub const INTERRUPTED: u8 = 130;
 
 /// Whether the work is to end.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    SINCE.get().is_some()
+}
+
+/// For how long it has been to end.
+pub fn since() -> Option<Duration> {
+    SINCE.get().map(Instant::elapsed)
 }
 
 /// From here on, SIGINT and SIGTERM are noted instead of ending the program.
 pub fn watch() -> io::Result<()> {
-    // In this order, so that only the second signal finds the flag set. Not for SIGTERM: `timeout`
-    // sends it twice at once.
-    flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), REQUESTED.clone())?;
-    for signal in [SIGINT, SIGTERM] {
-        flag::register(signal, REQUESTED.clone())?;
-    }
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let note = move || {
+        for signal in signals.forever() {
+            let is_first = SINCE.set(Instant::now()).is_ok();
+            if !is_first && (signal == SIGINT || since() > Some(TOGETHER)) {
+                low_level::exit(INTERRUPTED.into());
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(note)?;
     Ok(())
 }
