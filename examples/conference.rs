@@ -7,6 +7,7 @@
 //! its encoder where this one has a file and a fakesink.
 
 use std::error::Error;
+use std::io::Write;
 
 use gst::prelude::*;
 use gstdfer::filter::MESSAGE;
@@ -23,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     .map_err(|_| "not a pipeline")?;
     pipeline.by_name("file").ok_or("no file source")?.set_property("location", &video);
     let bus = pipeline.bus().ok_or("no bus")?;
-    pipeline.set_state(gst::State::Playing)?;
+    // What is wrong is told on the bus.
+    let _ = pipeline.set_state(gst::State::Playing);
 
     let mut failed = None;
     for message in bus.iter_timed(gst::ClockTime::NONE) {
@@ -32,10 +34,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let Some(structure) = element.structure().filter(|s| s.name() == MESSAGE) else {
                     continue;
                 };
-                println!("{}", serde_json::to_string(&meta::from_structure(structure)?)?);
+                let line = serde_json::to_string(&meta::from_structure(structure)?)?;
+                if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+                    failed = Some(error.to_string());
+                    break;
+                }
             }
             gst::MessageView::Error(error) => {
-                failed = Some(error.error().to_string());
+                failed = Some(format!("{video}: {}", error.error()));
                 break;
             }
             gst::MessageView::Eos(_) => break,

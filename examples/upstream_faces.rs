@@ -38,10 +38,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let sink =
         named("results")?.downcast::<gst_app::AppSink>().map_err(|_| "appsink is an AppSink")?;
-    pipeline.set_state(gst::State::Playing)?;
+    let bus = pipeline.bus().ok_or("no bus")?;
+    // What is wrong is told on the bus.
+    let _ = pipeline.set_state(gst::State::Playing);
 
-    let mut last = String::new();
-    while let Ok(sample) = sink.pull_sample() {
+    let (mut last, mut failed) = (String::new(), None);
+    while failed.is_none() && !sink.is_eos() {
+        if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
+            && let gst::MessageView::Error(error) = message.view()
+        {
+            failed = Some(format!("{video}: {}", error.error()));
+        }
+        let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) else {
+            continue;
+        };
         let Some(results) = sample.buffer().and_then(meta::read) else { continue };
         for face in &results.faces {
             let e = &face.expression;
@@ -58,5 +68,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     pipeline.set_state(gst::State::Null)?;
-    if last.is_empty() { Err(format!("{video}: no results").into()) } else { Ok(()) }
+    match failed {
+        Some(cause) => Err(cause.into()),
+        None if last.is_empty() => Err(format!("{video}: no results").into()),
+        None => Ok(()),
+    }
 }

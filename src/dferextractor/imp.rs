@@ -23,6 +23,8 @@ pub struct DferExtractor {
     pub(super) meta_src: gst::Pad,
     settings: Mutex<Settings>,
     pub(super) state: Mutex<Option<State>>,
+    /// Statistics of a run that is over.
+    ended: Mutex<Option<gst::Structure>>,
 }
 
 #[glib::object_subclass]
@@ -57,7 +59,14 @@ impl ObjectSubclass for DferExtractor {
                 Self::catch_panic_pad_function(parent, || false, |this| this.meta_src_event(event))
             })
             .build();
-        Self { sink, video_src, meta_src, settings: Mutex::default(), state: Mutex::default() }
+        Self {
+            sink,
+            video_src,
+            meta_src,
+            settings: Mutex::default(),
+            state: Mutex::default(),
+            ended: Mutex::default(),
+        }
     }
 }
 
@@ -194,6 +203,8 @@ impl ElementImpl for DferExtractor {
         }
         let success = self.parent_change_state(transition)?;
         if transition == gst::StateChange::PausedToReady {
+            let stats = self.stats();
+            *self.ended.lock().unwrap() = Some(stats);
             *self.state.lock().unwrap() = None;
         }
         Ok(success)
@@ -203,6 +214,9 @@ impl ElementImpl for DferExtractor {
 impl DferExtractor {
     fn stats(&self) -> gst::Structure {
         let state = self.state.lock().unwrap();
+        if let (None, Some(ended)) = (&*state, &*self.ended.lock().unwrap()) {
+            return ended.clone();
+        }
         let counts = state.as_ref().map(|s| s.reporter.counts()).unwrap_or_default();
         let (sent, bytes) = state.as_ref().map_or((0, 0), |s| (s.sent, s.bytes));
         gst::Structure::builder("stats")

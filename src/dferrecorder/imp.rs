@@ -33,6 +33,8 @@ struct State {
 pub struct DferRecorder {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
+    /// Statistics of a run that is over.
+    ended: Mutex<Option<gst::Structure>>,
 }
 
 #[glib::object_subclass]
@@ -203,6 +205,8 @@ impl BaseTransformImpl for DferRecorder {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         let _ = self.finish();
+        let stats = self.stats();
+        *self.ended.lock().unwrap() = Some(stats);
         // Ends the writing thread, outside the lock.
         drop(self.state.lock().unwrap().take());
         Ok(())
@@ -278,6 +282,9 @@ impl DferRecorder {
 
     fn stats(&self) -> gst::Structure {
         let state = self.state.lock().unwrap();
+        if let (None, Some(ended)) = (&*state, &*self.ended.lock().unwrap()) {
+            return ended.clone();
+        }
         let of = |f: &dyn Fn(&State) -> u64| state.as_ref().map_or(0, f);
         gst::Structure::builder("stats")
             .field("buffers", of(&|s| s.reporter.counts().buffers))

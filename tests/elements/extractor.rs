@@ -120,6 +120,8 @@ fn json_lines_at_the_times_of_their_pictures() {
         assert_eq!(buffer.pts().map(gst::ClockTime::nseconds), record.pts);
         assert_eq!(buffer.duration(), Some(gst::ClockTime::from_mseconds(40)));
     }
+    // Also for an application that asks when all is over.
+    rig.element.set_state(gst::State::Null).unwrap();
     let stats: gst::Structure = rig.element.property("stats");
     let size = sent.iter().map(|b| b.size() as u64).sum();
     for (name, value) in

@@ -462,6 +462,24 @@ fn a_face_that_upstream_marks_no_more_is_looked_for() {
     }
 }
 
+/// Detectors that take turns with other work mark a face now and then; in between it is there.
+#[test]
+fn a_face_that_upstream_marks_now_and_then_stays() {
+    for every in [5, 10] {
+        let (_, mut h) = upstream();
+        for i in 0..90 {
+            let mut buffer = frame(i, &[]);
+            // Never in a frame in which the face is looked at: these have even numbers.
+            if i % every == every - 1 || i == 0 {
+                region(&mut buffer, (40, 40, 60, 80), 17);
+            }
+            let results = analysed(&mut h, buffer);
+            let status = results.faces.first().map(|face| face.expression.status);
+            assert!(i < 60 || status == Some(Status::Stable), "{every} {i}: {status:?}");
+        }
+    }
+}
+
 /// Faces are looked at 15 times a second; between two looks they are not lost.
 #[test]
 fn the_shortest_timeout_loses_no_face_that_is_there() {
@@ -471,6 +489,13 @@ fn the_shortest_timeout_loses_no_face_that_is_there() {
     assert_eq!(only(results.last().unwrap()).status, Status::Stable);
     let away = play(&mut h, 60..70, &[]);
     assert!(away.last().unwrap().faces.is_empty());
+    // Nor between two frames that are further apart.
+    let (element, mut h) = sync();
+    element.set_property("track-timeout", 0u64);
+    for i in 0..15 {
+        let e = analysed(&mut h, frame(6 * i, &[FACE]));
+        assert_eq!(only(&e).track_id, Some(1), "five frames a second");
+    }
 }
 
 #[test]

@@ -145,6 +145,8 @@ fn what_is_written_is_readable_at_any_time_and_counted() {
     }
     h.push_event(gst::event::Eos::new());
     assert!(std::fs::read_to_string(&path).unwrap().ends_with('\n'));
+    // Also for an application that asks when all is over.
+    element.set_state(gst::State::Null).unwrap();
     let stats: gst::Structure = element.property("stats");
     let size = std::fs::metadata(&path).unwrap().len();
     for (name, value) in

@@ -209,6 +209,30 @@ fn a_file_that_was_cut_short_is_told_of() {
     assert!(told.contains(" of 14.0 s"), "{told}");
 }
 
+/// `-o *.mp4` would cost a film.
+#[test]
+fn a_film_is_not_replaced_by_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    ["a.avi", "b.avi"].iter().for_each(|name| video(5, &path(name)));
+    let before = fs::read(path("a.avi")).unwrap();
+    for (option, target, cause) in [
+        ("-o", "a.avi", "a.avi: is no text and would be overwritten"),
+        ("--report", "a.avi", "a.avi: is no text and would be overwritten"),
+        ("-o", "o.srt", "o.srt: records are JSON lines"),
+        ("--overlay", "o.mkv", "o.mkv: the video is an MP4"),
+    ] {
+        let (input, target) = (path("b.avi"), path(target));
+        let output = analyze(&[input.as_os_str(), OsStr::new(option), target.as_os_str()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(cause), "{}", stderr(&output));
+    }
+    let output = analyze(&[path("b.avi").as_os_str(), path("./b.avi").as_os_str()]);
+    assert!(stderr(&output).contains("b.avi: is given twice"), "{}", stderr(&output));
+    assert_eq!(fs::read(path("a.avi")).unwrap(), before);
+    assert_eq!(names(folder.path()), ["a.avi", "b.avi"]);
+}
+
 #[test]
 fn an_input_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();

@@ -258,6 +258,31 @@ fn footage_without_faces_or_frames_counts_as_it_is() {
     assert_eq!(report["errors"][0]["sample"], "sad/void.mkv");
 }
 
+#[test]
+fn pictures_of_all_kinds_are_answered() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join("happy").join(name);
+    fs::create_dir(root.path().join("happy")).unwrap();
+    let kinds = ["jpegenc", "pngenc", "avenc_bmp", "avenc_tiff", "webpenc", "pnmenc"];
+    for encoder in kinds {
+        make(
+            &format!(
+                "videotestsrc num-buffers=1 ! video/x-raw,width=320,height=240 ! videoconvert ! {encoder}"
+            ),
+            &path(encoder),
+        );
+    }
+    let (output, report) = evaluate("class-folders", root.path(), &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(report.unwrap()["metrics"]["answered"], kinds.len());
+    // What is a picture, but not known as one, is no film of which nothing could be said.
+    make("videotestsrc num-buffers=1 ! jpegenc ! avimux", &path("one.avi"));
+    let (output, report) = evaluate("class-folders", root.path(), &["--ignore", "sat"]);
+    assert!(stderr(&output).contains("one.avi: holds one picture"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--ignore sat: no sample is of this class"));
+    assert_eq!(report.unwrap()["metrics"]["answered"], kinds.len());
+}
+
 /// A clip takes 0.8 s; the last picture of a shorter folder stays.
 #[test]
 fn short_folders_of_pictures_are_answered() {

@@ -227,9 +227,20 @@ impl Records {
             create_folder(path)?;
             return Ok(Self::Folder(path.clone()));
         }
+        if has_ending(path, &["csv", "srt", "vtt", "xml"]) {
+            return Err(format!(
+                "{}: records are JSON lines, name them .jsonl; other formats are dferrecorder's",
+                shown::path(path)
+            ));
+        }
         let output = Output::new(path)?;
         Ok(Self::Joined(output.create()?, output))
     }
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    endings.iter().any(|known| ending == *known)
 }
 
 /// It is one already, or its name says that it is to be one.
@@ -246,6 +257,9 @@ fn overlays(arguments: &Arguments, films: &[Film]) -> Result<Vec<Option<PathBuf>
         return Ok(films.iter().map(|f| Some(in_folder(path, &f.name, ".mp4"))).collect());
     }
     // What is wrong with it is told before anything is looked at.
+    if !has_ending(path, &["mp4", "m4v", "mov"]) && !path.exists() {
+        return Err(format!("{}: the video is an MP4; name it .mp4", shown::path(path)));
+    }
     Output::new(path)?;
     Ok(vec![Some(path.clone())])
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::dataset::{Layout, Sample, Split, class, keep, samples};
+use crate::dataset::{Layout, Sample, Split, class, keep, same_class, samples};
 use crate::inputs::{Shard, list};
 use crate::metrics::Scored;
 use crate::output::{distinct, text_only};
@@ -146,6 +146,11 @@ impl Data {
         let settings = Settings { faces: self.faces, rate: self.rate, logits };
         let predictor = Predictor::new(model, detector, settings)?;
         let classes = predictor.classes();
+        for name in &self.ignore {
+            if !all.iter().any(|sample| same_class(&sample.label, name)) {
+                tell!("dfer: --ignore {}: no sample is of this class", shown::text(name));
+            }
+        }
         let mut chosen = Vec::new();
         for sample in all {
             if let Some(truth) = class(&sample.label, &classes, &self.ignore)? {

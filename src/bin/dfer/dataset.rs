@@ -69,11 +69,10 @@ fn canonical(name: &str) -> String {
 /// # Errors
 /// For a label that the model does not know.
 pub fn class(label: &str, classes: &[String], ignored: &[String]) -> Result<Option<usize>, String> {
-    let wanted = canonical(label);
-    if ignored.iter().any(|name| canonical(name) == wanted) {
+    if ignored.iter().any(|name| same_class(name, label)) {
         return Ok(None);
     }
-    let found = classes.iter().position(|class| canonical(class) == wanted);
+    let found = classes.iter().position(|class| same_class(class, label));
     found.map(Some).ok_or_else(|| {
         format!(
             "class {:?} is unknown; the model knows {}; --ignore {} leaves its samples out",
@@ -82,6 +81,11 @@ pub fn class(label: &str, classes: &[String], ignored: &[String]) -> Result<Opti
             shown::text(label)
         )
     })
+}
+
+/// Data sets spell classes differently.
+pub fn same_class(a: &str, b: &str) -> bool {
+    canonical(a) == canonical(b)
 }
 
 /// All samples, in the order of their names or of the data set's lists.

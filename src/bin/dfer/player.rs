@@ -2,6 +2,7 @@
 
 //! Runs a file through the elements, as fast as they go.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,6 +65,16 @@ pub fn check(file: &Path) -> Result<(), String> {
     }
     if found.len() == 0 {
         return Err("is empty (0 bytes)".to_owned());
+    }
+    let mut start = [0; 4];
+    let is_gif = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && &start == b"GIF8";
+    // Seen of 1.22; 1.26 comes to the end.
+    if is_gif && gst::version() < (1, 26, 0, 0) {
+        let (major, minor, ..) = gst::version();
+        return Err(format!(
+            "is a GIF, at whose end GStreamer {major}.{minor} hangs; convert it"
+        ));
     }
     Ok(())
 }

@@ -182,6 +182,9 @@ impl Predictor {
         let player = open(path, self.settings.rate, &chain, &filter)?;
         player.start()?;
         let timeline = player.finish(|_| ())?;
+        if !is_still && !path.is_dir() && timeline.frames == 1 && !stop::requested() {
+            return Err("holds one picture, and is of no kind that is known as one (JPEG, PNG, BMP, TIFF, WebP, PNM)".to_owned());
+        }
         Ok((seen(&timeline, listener.as_deref()), timeline.size))
     }
 
@@ -242,15 +245,20 @@ pub fn open(
     chain: &[gst::Element],
     analyser: &gst::Element,
 ) -> Result<Player, String> {
-    if !path.is_dir() {
+    let (pictures, kind) = if path.is_dir() {
+        let (mut pictures, kind) = pictures(path)?;
+        // Where a folder is shorter, its last picture stays.
+        let least = (SHORTEST * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
+        if let Some(last) = pictures.last().filter(|_| pictures.len() < least).cloned() {
+            pictures.resize(least, last);
+        }
+        (pictures, kind)
+    } else if let Some(kind) = picture(path)? {
+        // Some decoders want all of it in one buffer.
+        (vec![path.to_owned()], kind)
+    } else {
         return Player::new(path, chain, analyser);
-    }
-    let (mut pictures, kind) = pictures(path)?;
-    // Where a folder is shorter, its last picture stays.
-    let least = (SHORTEST * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
-    if let Some(last) = pictures.last().filter(|_| pictures.len() < least).cloned() {
-        pictures.resize(least, last);
-    }
+    };
     let fps = gst::Fraction::new(rate, 1);
     let caps = gst::Caps::builder(kind).field("framerate", fps).build();
     Player::of_pictures(pictures, &caps, rate, chain, analyser)
@@ -312,12 +320,15 @@ pub fn picture(file: &Path) -> Result<Option<&'static str>, String> {
     let mut head = Vec::new();
     let open = File::open(file).and_then(|f| f.take(12).read_to_end(&mut head));
     open.map_err(|e| e.to_string())?;
-    let known: [(&[u8], _); 5] = [
+    let known: [(&[u8], _); 8] = [
         (b"\xff\xd8\xff", "image/jpeg"),
         (b"\x89PNG\r\n\x1a\n", "image/png"),
         (b"BM", "image/bmp"),
         (b"II*\0", "image/tiff"),
         (b"MM\0*", "image/tiff"),
+        (b"P4", "image/x-portable-bitmap"),
+        (b"P5", "image/x-portable-graymap"),
+        (b"P6", "image/x-portable-pixmap"),
     ];
     if head.starts_with(b"RIFF") && head.ends_with(b"WEBP") {
         return Ok(Some("image/webp"));

@@ -179,11 +179,11 @@ pub fn difference(a: &Header, b: &Header) -> &'static str {
     let all = [
         (a.model != b.model, "the model"),
         (a.temperature.to_bits() != b.temperature.to_bits(), "the model's temperature"),
-        (a.detector != b.detector, "the face detector"),
         (a.classes != b.classes, "the model's classes"),
         (a.layout != b.layout, "the layout"),
         (a.split != b.split, "the split"),
         (a.faces != b.faces, "--faces"),
+        (a.detector != b.detector, "the face detector"),
         (a.rate != b.rate, "--rate"),
         (a.samples != b.samples, "the number of samples"),
         (a.shard.of != b.shard.of, "the number of shards"),
