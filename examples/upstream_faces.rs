@@ -44,11 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (mut last, mut failed) = (String::new(), None);
     while failed.is_none() && !sink.is_eos() {
-        if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
-            && let gst::MessageView::Error(error) = message.view()
-        {
-            failed = Some(format!("{video}: {}", error.error()));
-        }
+        failed = error(&bus);
         let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) else {
             continue;
         };
@@ -67,10 +63,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    // An error in the middle comes before the end of the stream that follows it.
+    failed = failed.or_else(|| error(&bus));
     pipeline.set_state(gst::State::Null)?;
     match failed {
-        Some(cause) => Err(cause.into()),
+        Some(cause) => Err(format!("{video}: {cause}").into()),
         None if last.is_empty() => Err(format!("{video}: no results").into()),
         None => Ok(()),
+    }
+}
+
+/// The first error that the bus tells of.
+fn error(bus: &gst::Bus) -> Option<String> {
+    let message = bus.pop_filtered(&[gst::MessageType::Error])?;
+    match message.view() {
+        gst::MessageView::Error(error) => Some(error.error().to_string()),
+        _ => None,
     }
 }

@@ -221,6 +221,7 @@ fn a_film_is_not_replaced_by_records() {
         ("--report", "a.avi", "a.avi: is no text and would be overwritten"),
         ("-o", "o.srt", "o.srt: records are JSON lines"),
         ("--overlay", "o.mkv", "o.mkv: the video is an MP4"),
+        ("--overlay", "a.avi", "a.avi: the video is an MP4"),
     ] {
         let (input, target) = (path("b.avi"), path(target));
         let output = analyze(&[input.as_os_str(), OsStr::new(option), target.as_os_str()]);
@@ -228,7 +229,8 @@ fn a_film_is_not_replaced_by_records() {
         assert!(stderr(&output).contains(cause), "{}", stderr(&output));
     }
     let output = analyze(&[path("b.avi").as_os_str(), path("./b.avi").as_os_str()]);
-    assert!(stderr(&output).contains("b.avi: is given twice"), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("b.avi: is the same file as ") && told.matches("no face").count() == 1);
     assert_eq!(fs::read(path("a.avi")).unwrap(), before);
     assert_eq!(names(folder.path()), ["a.avi", "b.avi"]);
 }
@@ -236,7 +238,7 @@ fn a_film_is_not_replaced_by_records() {
 #[test]
 fn an_input_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
-    let input = folder.path().join("a.avi");
+    let input = folder.path().join("a.mp4");
     video(5, &input);
     let before = fs::read(&input).unwrap();
     for option in ["-o", "--overlay"] {
@@ -245,7 +247,7 @@ fn an_input_is_not_overwritten() {
         assert!(stderr(&output).contains("is an input and would be overwritten"));
     }
     assert_eq!(fs::read(&input).unwrap(), before);
-    assert_eq!(names(folder.path()), ["a.avi"]);
+    assert_eq!(names(folder.path()), ["a.mp4"]);
 }
 
 #[test]
@@ -264,6 +266,30 @@ fn an_interrupt_keeps_what_was_seen() {
     interrupted(&["-INT"]);
     // As GNU timeout does it.
     interrupted(&["-TERM", "-TERM"]);
+}
+
+/// Whatever an early signal meets, what an earlier run left stays or is replaced by something whole.
+#[test]
+fn an_early_interrupt_empties_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = ["o.jsonl", "o.mp4", "o.html"].map(|name| folder.path().join(name));
+    for delay in [20, 60, 120, 200, 300] {
+        left.iter().for_each(|file| fs::write(file, "of yesterday").unwrap());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dfer"))
+            .args([OsStr::new("analyze"), demo().as_os_str(), OsStr::new("-o")])
+            .args([left[0].as_os_str(), OsStr::new("--overlay"), left[1].as_os_str()])
+            .args([OsStr::new("--report"), left[2].as_os_str()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        child.wait().unwrap();
+        let lengths = left.each_ref().map(|file| fs::metadata(file).unwrap().len());
+        let same = lengths.map(|length| length == 12);
+        assert!(same.iter().all(|s| *s) || lengths[1] > 100 && lengths[2] > 100, "{lengths:?}");
+    }
 }
 
 fn interrupted(signals: &[&str]) {

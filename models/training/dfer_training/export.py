@@ -208,6 +208,8 @@ def main(argv: list[str]) -> None:
     common.setup(args)
     log = common.Log(args.work / "export.log")
     only = args.only.split(",")
+    if args.encoder and "encoder" in only:
+        p.error("--encoder goes with --only head: the encoder exported is that of WORK")
     if "detector" in only:
         export_detector(args.work / "detector.pt", args.models, args.threshold, log)
     if "encoder" in only:

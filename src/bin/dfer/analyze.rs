@@ -8,12 +8,13 @@ use std::io::{self, PipeReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use gst::prelude::*;
 
 use crate::inputs::{self, Shard, list};
-use crate::output::{Output, create_folder, distinct, in_folder, once, text_only};
+use crate::output::{Output, create_folder, distinct, in_folder, text_only};
 use crate::player::{Player, make};
 use crate::predict::Key;
 use crate::report::Shot;
@@ -105,10 +106,9 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let overlays = overlays(arguments, &films)?;
     refuse_overwriting(arguments, &paths, &films, &records, &overlays)?;
     let report = arguments.report.as_deref().map(Output::new).transpose()?;
-    let mut seen = Vec::new();
     // A shard without films has no records.
-    let (mut all_well, mut some) = (true, films.is_empty());
-    let mut left = films.len();
+    let (mut seen, mut some) = (Vec::new(), films.is_empty());
+    let (mut all_well, mut left) = (true, films.len());
     for (film, overlay) in films.iter().zip(overlays) {
         if stop::requested() {
             break;
@@ -117,14 +117,11 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
         let result = analyze(arguments, film, &mut records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
-                some |= timeline.frames > 0;
                 tell!("{}", timeline.summary(&film.title()).trim_end());
                 if stop::requested() {
-                    let kept = match timeline.frames {
-                        0 => "nothing was seen yet",
-                        _ => "what was seen so far is written",
-                    };
-                    tell!("dfer: {}: interrupted; {kept}", shown::path(&film.path));
+                    let but = if timeline.whole { "" } else { ", but no video: the file hangs" };
+                    let path = shown::path(&film.path);
+                    tell!("dfer: {path}: interrupted; what was seen so far is written{but}");
                 }
             }
             Err(cause) => {
@@ -132,6 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
                 tell!("dfer: {}: {cause}", shown::path(&film.path));
             }
         }
+        some |= result.is_ok();
         if report.is_some() {
             let pictures = match &result {
                 Ok(timeline) if arguments.with_pictures => faces(&film.path, timeline),
@@ -149,7 +147,8 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
             output.finish_lines()?;
         }
     }
-    if let Some(output) = report {
+    // Nor is a page of yesterday replaced by an empty one.
+    if let Some(output) = report.filter(|_| some || !stop::requested()) {
         output.fill(page(&seen))?;
     }
     Ok(all_well)
@@ -161,6 +160,7 @@ fn films(arguments: &Arguments) -> Result<Vec<Film>, String> {
     if let Some(file) = &arguments.inputs {
         paths.extend(list(file)?);
     }
+    let paths = inputs::once(paths);
     // By the whole list: all shards choose the same names.
     let names = inputs::names(&paths);
     Ok(paths.into_iter().zip(names).map(|(path, name)| Film { path, name }).collect())
@@ -191,10 +191,11 @@ impl Film {
     }
 }
 
-/// A film that changed since, or came to its place later, is another.
+/// A film that changed since is to be seen again. Clocks of cameras may be ahead: that says nothing.
 fn is_done(records: &Path, film: &Path) -> bool {
     let changed = |path: &Path| path.metadata().and_then(|found| found.modified());
-    changed(records).is_ok_and(|done| changed(film).map_or(true, |film| film <= done))
+    let old = |film, done| film <= done || film > SystemTime::now();
+    changed(records).is_ok_and(|done| changed(film).map_or(true, |film| old(film, done)))
 }
 
 /// Every face at its key moments.
@@ -257,7 +258,8 @@ fn overlays(arguments: &Arguments, films: &[Film]) -> Result<Vec<Option<PathBuf>
         return Ok(films.iter().map(|f| Some(in_folder(path, &f.name, ".mp4"))).collect());
     }
     // What is wrong with it is told before anything is looked at.
-    if !has_ending(path, &["mp4", "m4v", "mov"]) && !path.exists() {
+    let is_file = path.is_file() || !path.exists();
+    if is_file && !has_ending(path, &["mp4", "m4v", "mov"]) {
         return Err(format!("{}: the video is an MP4; name it .mp4", shown::path(path)));
     }
     Output::new(path)?;
@@ -280,8 +282,7 @@ fn refuse_overwriting(
     let written = texts.iter().copied().chain(overlays.iter().flatten().map(PathBuf::as_path));
     let read = paths.iter().chain(&arguments.inputs);
     distinct(written, read.map(PathBuf::as_path))?;
-    text_only(texts)?;
-    once(paths)
+    text_only(texts)
 }
 
 fn analyze(
@@ -315,7 +316,8 @@ fn analyze(
     let copied = copy.finish(played.is_ok());
     let timeline = played?;
     copied?;
-    video.map_or(Ok(()), Output::finish)?;
+    // One without its end is no video.
+    video.filter(|_| timeline.whole).map_or(Ok(()), Output::finish)?;
     Ok(timeline)
 }
 

@@ -88,6 +88,23 @@ pub fn list(file: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
+/// Every file once, however often and by whatever link it is given.
+pub fn once(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut first: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut kept = Vec::new();
+    for path in paths {
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if let Some(other) = first.get(&real) {
+            let (path, other) = (shown::path(&path), shown::path(other));
+            tell!("dfer: {path}: is the same file as {other}, and looked at once");
+            continue;
+        }
+        first.insert(real, path.clone());
+        kept.push(path);
+    }
+    kept
+}
+
 /// How results call each of `paths`: the file's own name. Those of which several would have one name are
 /// called by their path below the folder that all these share, as in `door/1.mp4`.
 pub fn names(paths: &[PathBuf]) -> Vec<PathBuf> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::inputs::Shard;
-use crate::output::{Output, distinct, once, text_only};
+use crate::output::{Output, distinct, text_only};
 use crate::results::{self, Results, difference};
 use crate::shown;
 
@@ -39,7 +39,16 @@ struct Preamble {
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let files = &arguments.file;
     let target = arguments.output.as_path();
-    once(files)?;
+    let mut real = BTreeSet::new();
+    for file in files {
+        let path = file.canonicalize().map_err(|e| format!("{}: {e}", shown::path(file)))?;
+        if !path.is_file() {
+            return Err(format!("{}: is no regular file; it is read twice", shown::path(file)));
+        }
+        if !real.insert(path) {
+            return Err(format!("{}: is given twice", shown::path(file)));
+        }
+    }
     distinct([target], files.iter().map(PathBuf::as_path))?;
     text_only([target])?;
     let output = Output::new(target)?;

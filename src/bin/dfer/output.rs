@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::shown;
 
-/// Bytes in which every film, picture or network has a zero.
+/// Bytes by which text is told from films, pictures and networks.
 const HEAD: u64 = 4096;
 
 /// A file that gets its name when it is done; until then it lies beside it under another one, and
@@ -156,19 +156,11 @@ pub fn text_only<'a>(written: impl IntoIterator<Item = &'a Path>) -> Result<(), 
     let is_text = |path: &Path| {
         let mut head = Vec::new();
         let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-        read.is_err() || !head.contains(&0)
+        let broken = std::str::from_utf8(&head).is_err_and(|e| e.error_len().is_some());
+        read.is_err() || !(head.contains(&0) || broken)
     };
     match written.into_iter().find(|path| path.is_file() && !is_text(path)) {
         Some(path) => Err(format!("{}: is no text and would be overwritten", shown::path(path))),
-        None => Ok(()),
-    }
-}
-
-/// Refuses inputs of which one is given twice.
-pub fn once(read: &[PathBuf]) -> Result<(), String> {
-    let mut places = HashSet::new();
-    match read.iter().find(|path| !is_special(path) && !places.insert(place(path))) {
-        Some(path) => Err(format!("{}: is given twice", shown::path(path))),
         None => Ok(()),
     }
 }
@@ -246,6 +238,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (film, records) = (folder.path().join("a.mp4"), folder.path().join("a.jsonl"));
         fs::write(&film, b"\0\0\0\x20ftypisom").unwrap();
+        text_only([film.as_path()]).unwrap_err();
+        fs::write(&film, b"P6 1 1 255\n\xff\xff\xff").unwrap();
         let told = text_only([records.as_path(), &film]).err().unwrap();
         assert!(told.ends_with("a.mp4: is no text and would be overwritten"), "{told}");
         fs::write(&records, "{}\n").unwrap();

@@ -34,6 +34,8 @@ pub struct Player {
     has_video: Arc<AtomicBool>,
     /// The first picture has come.
     is_open: Arc<AtomicBool>,
+    /// After a signal, that the end of the stream is on its way.
+    is_ended: Arc<AtomicBool>,
     timeline: Arc<Mutex<Timeline>>,
     name: String,
 }
@@ -69,12 +71,10 @@ pub fn check(file: &Path) -> Result<(), String> {
     let mut start = [0; 4];
     let is_gif = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok()
         && &start == b"GIF8";
-    // Seen of 1.22; 1.26 comes to the end.
+    // Seen of 1.22; 1.26 comes to the end, 1.24 was not tried.
     if is_gif && gst::version() < (1, 26, 0, 0) {
         let (major, minor, ..) = gst::version();
-        return Err(format!(
-            "is a GIF, at whose end GStreamer {major}.{minor} hangs; convert it"
-        ));
+        return Err(format!("is a GIF, at whose end GStreamer {major}.{minor} hangs; convert it"));
     }
     Ok(())
 }
@@ -130,8 +130,8 @@ impl Player {
         }
         let has_video = Arc::new(AtomicBool::new(false));
         let input = convert.static_pad("sink").ok_or("videoconvert has no sink pad")?;
-        let is_open = Arc::new(AtomicBool::new(false));
-        watch_input(&input, is_open.clone());
+        let (is_open, is_ended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        watch_input(&input, is_open.clone(), is_ended.clone());
         decoder.connect_pad_added({
             let has_video = has_video.clone();
             move |_, pad| {
@@ -154,7 +154,7 @@ impl Player {
         });
         let timeline = Arc::new(Mutex::new(Timeline::default()));
         watch(analyser, timeline.clone())?;
-        Ok(Self { pipeline, has_video, is_open, timeline, name })
+        Ok(Self { pipeline, has_video, is_open, is_ended, timeline, name })
     }
 
     /// Starts; on return everything after the decoder is open.
@@ -169,25 +169,28 @@ impl Player {
     /// signal when one came.
     pub fn finish(self, progress: impl FnMut(&Progress)) -> Result<Timeline, String> {
         let timeline = self.timeline.clone();
-        self.play(progress)?;
+        let whole = self.play(progress)?;
         let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timeline = std::mem::take(&mut *timeline);
         timeline.finish();
-        if timeline.frames == 0 && !stop::requested() {
-            return Err("no picture could be decoded".to_owned());
+        timeline.whole = whole;
+        match timeline.frames {
+            0 if stop::requested() => return Err("interrupted; nothing was seen yet".to_owned()),
+            0 => return Err("no picture could be decoded".to_owned()),
+            _ => (),
         }
         Ok(timeline)
     }
 
-    /// The same, for chains without results.
-    pub fn play(mut self, mut progress: impl FnMut(&Progress)) -> Result<(), String> {
+    /// The same, for chains without results. False when it was left before its end, after a signal.
+    pub fn play(mut self, mut progress: impl FnMut(&Progress)) -> Result<bool, String> {
         let ended = self.wait(&mut progress);
         // Files are closed on the way down.
         let _ = self.pipeline.set_state(gst::State::Null);
         ended
     }
 
-    fn wait(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<(), String> {
+    fn wait(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<bool, String> {
         let bus = self.pipeline.bus().ok_or("the pipeline has no bus")?;
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Warning];
         let (mut warned, mut waited) = (false, gst::ClockTime::ZERO);
@@ -196,15 +199,16 @@ impl Player {
                 if !self.is_open.load(Ordering::Relaxed) {
                     waited += POLL;
                     if stop::requested() {
-                        return Ok(());
+                        return Ok(false);
                     }
                     if waited > OPENING {
                         return Err(format!("no picture came within {} s", OPENING.seconds()));
                     }
                 }
                 // The stream ends with its next picture, which may not come.
-                if stop::since().is_some_and(|since| since > PATIENCE) {
-                    return Ok(());
+                let is_stuck = !self.is_ended.load(Ordering::Relaxed);
+                if is_stuck && stop::since().is_some_and(|since| since > PATIENCE) {
+                    return Ok(false);
                 }
                 progress(&Progress {
                     position: self.pipeline.query_position(),
@@ -223,7 +227,7 @@ impl Player {
                 }
                 _ => {
                     self.compare_length();
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
@@ -326,12 +330,13 @@ fn pictures_source(pictures: Vec<PathBuf>, caps: &gst::Caps, rate: i32) -> gst::
 
 /// Notes that pictures come. After a signal the stream ends here, so that everything behind it is
 /// finished as at the end of the file.
-fn watch_input(pad: &gst::Pad, is_open: Arc<AtomicBool>) {
+fn watch_input(pad: &gst::Pad, is_open: Arc<AtomicBool>, is_ended: Arc<AtomicBool>) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         is_open.store(true, Ordering::Relaxed);
         if !stop::requested() {
             return gst::PadProbeReturn::Ok;
         }
+        is_ended.store(true, Ordering::Relaxed);
         pad.send_event(gst::event::Eos::new());
         info.flow_res = Err(gst::FlowError::Eos);
         gst::PadProbeReturn::Handled

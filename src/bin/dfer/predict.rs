@@ -320,12 +320,15 @@ pub fn picture(file: &Path) -> Result<Option<&'static str>, String> {
     let mut head = Vec::new();
     let open = File::open(file).and_then(|f| f.take(12).read_to_end(&mut head));
     open.map_err(|e| e.to_string())?;
-    let known: [(&[u8], _); 8] = [
+    let known: [(&[u8], _); 11] = [
         (b"\xff\xd8\xff", "image/jpeg"),
         (b"\x89PNG\r\n\x1a\n", "image/png"),
         (b"BM", "image/bmp"),
         (b"II*\0", "image/tiff"),
         (b"MM\0*", "image/tiff"),
+        (b"P1", "image/x-portable-bitmap"),
+        (b"P2", "image/x-portable-graymap"),
+        (b"P3", "image/x-portable-pixmap"),
         (b"P4", "image/x-portable-bitmap"),
         (b"P5", "image/x-portable-graymap"),
         (b"P6", "image/x-portable-pixmap"),

@@ -13,8 +13,10 @@ use signal_hook::low_level;
 /// When the first signal came.
 static SINCE: OnceLock<Instant> = OnceLock::new();
 
-/// `timeout` sends SIGTERM twice at once; that is one request.
-const TOGETHER: Duration = Duration::from_secs(1);
+/// `timeout` sends its signal twice at once; that is one request.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// Who sends SIGTERM is no person in a hurry.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Exit status after an interrupt, as shells know it.
 pub const INTERRUPTED: u8 = 130;
@@ -35,7 +37,8 @@ pub fn watch() -> io::Result<()> {
     let note = move || {
         for signal in signals.forever() {
             let is_first = SINCE.set(Instant::now()).is_ok();
-            if !is_first && (signal == SIGINT || since() > Some(TOGETHER)) {
+            let least = if signal == SIGINT { TOGETHER } else { LATER };
+            if !is_first && since() > Some(least) {
                 low_level::exit(INTERRUPTED.into());
             }
         }

@@ -19,6 +19,8 @@ const LONGEST_FRAME: Ns = SECOND;
 #[derive(Debug, Default)]
 pub struct Timeline {
     pub frames: u64,
+    /// The stream came to its end, or was ended in order after a signal.
+    pub whole: bool,
     /// Width and height of the first frame, in pixels.
     pub size: Option<(i32, i32)>,
     /// Time of the first frame.
