@@ -3,20 +3,18 @@
 //! `dfer analyze`: files to records.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, PipeReader, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
-use std::time::SystemTime;
 
 use clap::ValueEnum;
 use gst::prelude::*;
 
 use crate::inputs::{self, Shard, list};
-use crate::output::{Output, create_folder, distinct, in_folder, text_only};
+use crate::output::{Output, create_folder, distinct, has_ending, in_folder, is_folder, text_only};
 use crate::player::{Player, make};
 use crate::predict::Key;
+use crate::records::{Copy, Records};
 use crate::report::Shot;
 use crate::report::timeline::{Input, moments, page};
 use crate::timeline::Timeline;
@@ -78,11 +76,6 @@ enum Detail {
     Frames,
 }
 
-/// Ending of the files in a folder.
-const RECORDS: &str = ".jsonl";
-/// Of one that an interrupt cut short.
-const PARTIAL: &str = ".partial.jsonl";
-
 /// A file to look at.
 struct Film {
     path: PathBuf,
@@ -90,16 +83,8 @@ struct Film {
     name: PathBuf,
 }
 
-/// Where the records go.
-enum Records {
-    Standard,
-    /// One file for all inputs, under construction.
-    Joined(File, Output),
-    Folder(PathBuf),
-}
-
 pub fn run(arguments: &Arguments) -> Result<bool, String> {
-    let mut records = Records::new(arguments)?;
+    let records = Records::new(arguments.output.as_deref())?;
     let all = films(arguments)?;
     let paths: Vec<PathBuf> = all.iter().map(|film| film.path.clone()).collect();
     let films = undone(all, arguments, &records)?;
@@ -114,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
             break;
         }
         left -= 1;
-        let result = analyze(arguments, film, &mut records, overlay.as_deref());
+        let result = analyze(arguments, film, &records, overlay.as_deref());
         match &result {
             Ok(timeline) => {
                 tell!("{}", timeline.summary(&film.title()).trim_end());
@@ -141,12 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     if stop::requested() && left > 0 {
         tell!("dfer: interrupted; {left} inputs were not looked at");
     }
-    if let Records::Joined(file, output) = records {
-        // Records of an earlier run are worth more than none.
-        if some || file.metadata().is_ok_and(|file| file.len() > 0) {
-            output.finish_lines()?;
-        }
-    }
+    records.finish(some)?;
     // Nor is a page of yesterday replaced by an empty one.
     if let Some(output) = report.filter(|_| some || !stop::requested()) {
         output.fill(page(&seen))?;
@@ -175,11 +155,11 @@ fn undone(
     let mut n = 0..;
     films.retain(|_| n.next().is_some_and(|n| arguments.shard.has(n)));
     if arguments.resume {
-        let Records::Folder(folder) = records else {
+        if !records.are_in_folder() {
             return Err("--resume needs a folder as --output: one file for each input".to_owned());
-        };
+        }
         let all = films.len();
-        films.retain(|film| !is_done(&in_folder(folder, &film.name, RECORDS), &film.path));
+        films.retain(|film| !records.has(&film.name, &film.path));
         tell!("dfer: {} of {all} inputs are done already", all - films.len());
     }
     Ok(films)
@@ -189,13 +169,6 @@ impl Film {
     fn title(&self) -> String {
         shown::path(&self.name)
     }
-}
-
-/// A film that changed since is to be seen again. Clocks of cameras may be ahead: that says nothing.
-fn is_done(records: &Path, film: &Path) -> bool {
-    let changed = |path: &Path| path.metadata().and_then(|found| found.modified());
-    let old = |film, done| film <= done || film > SystemTime::now();
-    changed(records).is_ok_and(|done| changed(film).map_or(true, |film| old(film, done)))
 }
 
 /// Every face at its key moments.
@@ -219,34 +192,6 @@ fn faces(input: &Path, timeline: &Timeline) -> BTreeMap<u64, Vec<Shot>> {
         }
     }
     shots
-}
-
-impl Records {
-    fn new(arguments: &Arguments) -> Result<Self, String> {
-        let Some(path) = &arguments.output else { return Ok(Self::Standard) };
-        if is_folder(path) {
-            create_folder(path)?;
-            return Ok(Self::Folder(path.clone()));
-        }
-        if has_ending(path, &["csv", "srt", "vtt", "xml"]) {
-            return Err(format!(
-                "{}: records are JSON lines, name them .jsonl; other formats are dferrecorder's",
-                shown::path(path)
-            ));
-        }
-        let output = Output::new(path)?;
-        Ok(Self::Joined(output.create()?, output))
-    }
-}
-
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    endings.iter().any(|known| ending == *known)
-}
-
-/// It is one already, or its name says that it is to be one.
-fn is_folder(path: &Path) -> bool {
-    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 /// The video of every input.
@@ -274,9 +219,9 @@ fn refuse_overwriting(
     overlays: &[Option<PathBuf>],
 ) -> Result<(), String> {
     let mut texts: Vec<&Path> = arguments.report.iter().map(PathBuf::as_path).collect();
-    let each: Vec<PathBuf> = match records {
-        Records::Folder(to) => films.iter().map(|f| in_folder(to, &f.name, RECORDS)).collect(),
-        _ => arguments.output.iter().cloned().collect(),
+    let each: Vec<PathBuf> = match records.are_in_folder() {
+        true => films.iter().filter_map(|film| records.file(&film.name)).collect(),
+        false => arguments.output.iter().cloned().collect(),
     };
     texts.extend(each.iter().map(PathBuf::as_path));
     let written = texts.iter().copied().chain(overlays.iter().flatten().map(PathBuf::as_path));
@@ -288,7 +233,7 @@ fn refuse_overwriting(
 fn analyze(
     arguments: &Arguments,
     film: &Film,
-    records: &mut Records,
+    records: &Records,
     overlay: Option<&Path>,
 ) -> Result<Timeline, String> {
     crate::player::check(&film.path)?;
@@ -362,58 +307,4 @@ fn tail(video: Option<&Output>) -> Result<Vec<gst::Element>, String> {
     let mut tail = names.into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
     tail.push(sink);
     Ok(tail)
-}
-
-/// Takes the records to their place while they come.
-struct Copy {
-    thread: JoinHandle<io::Result<()>>,
-    target: Option<Target>,
-}
-
-/// The file of one input in a folder.
-struct Target {
-    whole: Output,
-    /// Its name when an interrupt cuts it short, so that `--resume` does the input again.
-    partial: PathBuf,
-}
-
-impl Copy {
-    fn start(mut reader: PipeReader, records: &Records, name: &Path) -> Result<Self, String> {
-        let (mut writer, target): (Box<dyn Write + Send>, _) = match records {
-            Records::Standard => (Box::new(io::stdout()), None),
-            Records::Joined(file, _) => {
-                (Box::new(file.try_clone().map_err(|e| e.to_string())?), None)
-            }
-            Records::Folder(folder) => {
-                let whole = Output::below(&in_folder(folder, name, RECORDS))?;
-                let file = whole.create()?;
-                let partial = in_folder(folder, name, PARTIAL);
-                (Box::new(file), Some(Target { whole, partial }))
-            }
-        };
-        let copy = move || {
-            let copied = io::copy(&mut reader, &mut writer).and_then(|_| writer.flush());
-            // The recorder must not wait for a pipe that nobody reads.
-            let drained = io::copy(&mut reader, &mut io::sink());
-            copied.and(drained.map(|_| ()))
-        };
-        let thread = std::thread::Builder::new()
-            .name("records".into())
-            .spawn(copy)
-            .map_err(|e| e.to_string())?;
-        Ok(Self { thread, target })
-    }
-
-    fn finish(self, keep: bool) -> Result<(), String> {
-        let copied = self.thread.join().map_err(|_| "the records were lost".to_owned())?;
-        copied.map_err(|e| format!("the records cannot be written: {e}"))?;
-        let Some(Target { whole, partial }) = self.target.filter(|_| keep) else { return Ok(()) };
-        if stop::requested() {
-            return whole.finish_as(&partial);
-        }
-        whole.finish()?;
-        // Of an earlier run; there may be none.
-        let _ = std::fs::remove_file(partial);
-        Ok(())
-    }
 }

@@ -36,6 +36,7 @@ mod predict;
 mod progress;
 #[cfg(feature = "tensorrt")]
 mod providers;
+mod records;
 mod report;
 mod results;
 mod shown;

@@ -175,6 +175,17 @@ fn place(path: &Path) -> PathBuf {
     })
 }
 
+/// Whether the name ends so, in small letters or capitals.
+pub fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    endings.iter().any(|known| ending == *known)
+}
+
+/// It is one already, or its name says that it is to be one.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
 /// `FOLDER/NAME` with an ending more.
 pub fn in_folder(folder: &Path, name: &Path, ending: &str) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
