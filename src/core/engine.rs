@@ -81,6 +81,15 @@ pub struct FaceResult {
     pub expression: Expression,
 }
 
+/// What is to be announced of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Positions of results whose stable label is another.
+    pub changed: Vec<usize>,
+    /// Track ids of faces that had one and are gone.
+    pub lost: Vec<u64>,
+}
+
 /// Boxes of an upstream detector, with the ids it gave.
 pub type Upstream = [(Option<u64>, Rect)];
 
@@ -100,7 +109,6 @@ struct Face {
     upstream: Option<usize>,
     /// Marked in the newest frame in which upstream marked any, not long ago.
     vouched: bool,
-    announced: Option<Arc<str>>,
 }
 
 pub struct Engine {
@@ -110,6 +118,9 @@ pub struct Engine {
     tracker: Tracker,
     scene: SceneCut,
     faces: BTreeMap<u64, Face>,
+    /// The stable labels that were announced last. Cuts and jumps leave them, so that their end is
+    /// announced, too.
+    announced: BTreeMap<u64, Arc<str>>,
     detected: Option<u64>,
     from_upstream: bool,
     upstream_seen: Option<Ns>,
@@ -143,6 +154,7 @@ impl Engine {
             demands,
             scene: SceneCut::new(),
             faces: BTreeMap::new(),
+            announced: BTreeMap::new(),
             detected: None,
             from_upstream: false,
             upstream_seen: None,
@@ -418,25 +430,29 @@ impl Engine {
     }
 
     /// Which of these results differ in their stable label from what was last announced of the
-    /// face; they count as announced from now on.
-    pub fn changes(&mut self, results: &[FaceResult]) -> Vec<usize> {
-        let mut changed = Vec::new();
+    /// face, and faces with such a label of which there is no result any more; they count as announced
+    /// from now on.
+    pub fn changes(&mut self, results: &[FaceResult]) -> Changes {
+        let (mut changed, before) = (Vec::new(), std::mem::take(&mut self.announced));
         for (i, result) in results.iter().enumerate() {
             let e = &result.expression;
             let stable = match e.status {
                 Status::Stable => e.label.clone(),
                 // A wavering label is still the last one announced.
-                Status::Changing => continue,
+                Status::Changing => e.track_id.and_then(|id| before.get(&id).cloned()),
                 _ => None,
             };
-            if let Some(face) = e.track_id.and_then(|id| self.faces.get_mut(&id))
-                && face.announced != stable
-            {
-                face.announced = stable;
+            let Some(id) = e.track_id else { continue };
+            if before.get(&id) != stable.as_ref() {
                 changed.push(i);
             }
+            if let Some(label) = stable {
+                self.announced.insert(id, label);
+            }
         }
-        changed
+        let told = |id: &u64| results.iter().any(|r| r.expression.track_id == Some(*id));
+        let lost = before.into_keys().filter(|id| !told(id)).collect();
+        Changes { changed, lost }
     }
 
     /// Faces of the newest detection that could not be followed.

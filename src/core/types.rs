@@ -15,7 +15,17 @@ pub const SECOND: Ns = 1_000_000_000;
 /// keeps frames whose time was rounded down in the slot they belong to; with more, a long slot would
 /// begin a frame earlier at some rates than at others.
 pub fn slot(t: Ns, interval: Ns) -> u64 {
-    (t + (interval / 4).min(SECOND / 60)) / interval.max(1)
+    t.saturating_add(early(interval)) / interval.max(1)
+}
+
+/// The first time of that [`slot`].
+pub fn slot_start(slot: u64, interval: Ns) -> Ns {
+    slot.saturating_mul(interval).saturating_sub(early(interval))
+}
+
+/// So much before its slot a frame may come.
+fn early(interval: Ns) -> Ns {
+    (interval / 4).min(SECOND / 60)
 }
 
 /// Pixels, fractions allowed; x to the right, y down. The centre of the first pixel is (0.5, 0.5).

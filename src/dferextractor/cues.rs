@@ -9,7 +9,7 @@
 
 use super::Settings;
 use crate::core::result::{Expression, Status};
-use crate::core::types::{Ns, slot};
+use crate::core::types::{Ns, slot, slot_start};
 use crate::records::format::cue_text;
 use crate::records::{Detail, Frame};
 
@@ -68,26 +68,23 @@ impl Cues {
             return Cue::Silence;
         }
         let end = match self.every_frame {
-            true if frame.duration > 0 => now + frame.duration,
+            true if frame.duration > 0 => now.saturating_add(frame.duration),
             _ => self.end(now, frame.duration),
         };
         // Frames may come a little before they were expected.
-        let start = self.newest.map_or(now, |newest| newest.end.clamp(now, end));
+        let start = self.newest.map_or(now, |newest| newest.end.max(now).min(end));
         self.newest = Some(Newest { slot: this, end });
         Cue::New { text: lines.join("\n"), after: start - now, duration: end - start }
     }
 
     /// When the first frame of the next interval is expected.
     fn end(&self, now: Ns, frame: Ns) -> Ns {
-        let this = slot(now, self.interval);
+        let next = slot(now, self.interval).saturating_add(1);
         if frame == 0 {
-            return ((this + 1) * self.interval).max(now);
+            return next.saturating_mul(self.interval).max(now);
         }
-        let mut end = now + frame;
-        while slot(end, self.interval) == this {
-            end += frame;
-        }
-        end
+        let rest = slot_start(next, self.interval).saturating_sub(now);
+        now.saturating_add(rest.div_ceil(frame).max(1).saturating_mul(frame))
     }
 }
 
@@ -105,6 +102,22 @@ mod tests {
     use crate::records::Selected;
 
     const MS: Ns = 1_000_000;
+
+    #[test]
+    fn the_end_is_where_the_first_frame_of_the_next_interval_begins() {
+        let of = |interval| Cues::new(Settings { cue_interval: interval, ..Settings::default() });
+        for interval in [MS, 200 * MS, 1000 * MS] {
+            for frame in [1, MS, 33_333_333, 40 * MS, 3000 * MS] {
+                for now in [0, 190 * MS, 199 * MS, 1_433_333_333] {
+                    let end = of(interval).end(now, frame);
+                    assert!(slot(end, interval) > slot(now, interval) && (end - now) % frame == 0);
+                    let before = end - frame;
+                    assert!(before == now || slot(before, interval) == slot(now, interval));
+                }
+            }
+        }
+        assert_eq!(of(200 * MS).end(5, Ns::MAX - 1), Ns::MAX, "no duration is too long");
+    }
 
     /// Cues as (start, end, text) in ms, from frames at these times with these labels of one face.
     fn cues(

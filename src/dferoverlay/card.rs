@@ -29,12 +29,26 @@ const SMALL: f64 = 0.78;
 /// Behind text.
 const GROUND: Colour = Colour(0.05, 0.05, 0.06);
 
-/// A card no wider than `most` pixels.
-pub(super) fn draw(card: &Card, font: &Font, most: i32) -> Result<Image, cairo::Error> {
+/// Text is not made smaller than this, in pixels, to fit.
+const SMALLEST: f64 = 6.0;
+
+impl Font {
+    /// A size smaller, for what came out `width` by `height` in place of `most`; `None` where it fits
+    /// or can be no smaller.
+    fn smaller(&self, (width, height): (f64, f64), most: (i32, i32)) -> Option<Self> {
+        let fits = width <= f64::from(most.0) && height <= f64::from(most.1);
+        let font = (self.sizes.font * 0.85).max(SMALLEST);
+        let sizes = Sizes { font, ..self.sizes };
+        (!fits && font < self.sizes.font).then(|| Self { sizes, ..self.clone() })
+    }
+}
+
+/// A card of at most that width and height in pixels, its text smaller where there is no other way.
+pub(super) fn draw(card: &Card, font: &Font, most: (i32, i32)) -> Result<Image, cairo::Error> {
     let em = font.sizes.font;
     let (pad, strip) = ((em * 0.4).round(), (em * 0.3).round());
     let measure = Context::new(ImageSurface::create(Format::ARgb32, 1, 1)?)?;
-    let room = f64::from(most) - 2.0 * pad - strip;
+    let room = f64::from(most.0) - 2.0 * pad - strip;
     let text = |t: &str, size: f64, bold: bool| Text::new(&measure, t, font, size, bold, room);
 
     let title = (!card.title.is_empty()).then(|| text(&card.title, em, true));
@@ -62,8 +76,11 @@ pub(super) fn draw(card: &Card, font: &Font, most: i32) -> Result<Image, cairo::
     let inner = widths.into_iter().fold(0.0, f64::max);
     let width = strip + 2.0 * pad + inner;
     let height = heights.sum::<f64>() + pad;
+    if let Some(smaller) = font.smaller((width, height), most) {
+        return draw(card, &smaller, most);
+    }
 
-    paint(width.ceil() as i32, height.ceil() as i32, |cr| {
+    paint((width.ceil() as i32).min(most.0), (height.ceil() as i32).min(most.1), |cr| {
         let (w, h) = (width.ceil(), height.ceil());
         rounded(cr, 0.0, 0.0, w, h, em * 0.25);
         cr.clip();
@@ -94,16 +111,24 @@ pub(super) fn draw(card: &Card, font: &Font, most: i32) -> Result<Image, cairo::
     })
 }
 
-/// A line of text on a dark ground, broken where it is wider than `most` pixels.
-pub(super) fn draw_notice(notice: &str, font: &Font, most: i32) -> Result<Image, cairo::Error> {
+/// Text on a dark ground, of at most that width and height in pixels: in several lines, and smaller,
+/// where there is no other way.
+pub(super) fn draw_notice(
+    notice: &str,
+    font: &Font,
+    most: (i32, i32),
+) -> Result<Image, cairo::Error> {
     let em = font.sizes.font;
     let pad = (em * 0.4).round();
     let measure = Context::new(ImageSurface::create(Format::ARgb32, 1, 1)?)?;
-    let text = Text::new(&measure, notice, font, em * 0.9, false, f64::from(most) - 2.0 * pad);
+    let text = Text::new(&measure, notice, font, em * 0.9, false, f64::from(most.0) - 2.0 * pad);
     text.layout.set_ellipsize(pango::EllipsizeMode::None);
     let text = text.measured();
     let (w, h) = ((text.width + 2.0 * pad).ceil(), (text.height + pad).ceil());
-    paint(w as i32, h as i32, |cr| {
+    if let Some(smaller) = font.smaller((w, h), most) {
+        return draw_notice(notice, &smaller, most);
+    }
+    paint((w as i32).min(most.0), (h as i32).min(most.1), |cr| {
         rounded(cr, 0.0, 0.0, w, h, em * 0.25);
         set(cr, GROUND, 0.82);
         cr.fill()?;

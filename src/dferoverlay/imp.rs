@@ -303,7 +303,7 @@ impl BaseTransformImpl for DferOverlay {
         let upstream = buffer.iter_meta::<VideoOverlayCompositionMeta>().map(|m| m.overlay_owned());
         let drawings: Vec<_> = upstream.chain(drawing.cloned()).collect();
         if !drawings.is_empty() {
-            self.blend(buffer, &state.info, &drawings)?;
+            self.blend(buffer, &state.info, &drawings);
         }
         Ok(gst::FlowSuccess::Ok)
     }
@@ -354,19 +354,22 @@ impl DferOverlay {
         buffer: &mut gst::BufferRef,
         info: &gst_video::VideoInfo,
         drawings: &[VideoOverlayComposition],
-    ) -> Result<(), gst::FlowError> {
+    ) {
         while let Some(meta) = buffer.meta_mut::<VideoOverlayCompositionMeta>() {
             if meta.remove().is_err() {
                 break;
             }
         }
-        let mut frame = self.map(buffer, info)?;
+        // The filter has told of a buffer that is too short for a picture.
+        let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, info) else {
+            gst::warning!(CAT, imp = self, "a buffer of {} bytes is no picture", buffer.size());
+            return;
+        };
         for drawing in drawings {
             if let Err(err) = drawing.blend(&mut frame) {
                 gst::warning!(CAT, imp = self, "cannot blend into {:?}: {err}", info.format());
             }
         }
-        Ok(())
     }
 
     fn map<'a>(

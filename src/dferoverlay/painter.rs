@@ -103,14 +103,17 @@ impl Painter {
         look: &Look,
     ) -> Result<Option<(gst::Buffer, Place)>, cairo::Error> {
         let Some(notice) = &scene.disclosure else { return Ok(None) };
-        let margin = (look.font.sizes.font * 0.5).round() as i32;
+        let frame = (look.frame.0 as i32, look.frame.1 as i32);
+        // Of a font that is as large as the frame, the margin is no measure.
+        let margin = (look.font.sizes.font * 0.5).round().min(f64::from(frame.1) * 0.05) as i32;
         if self.notice.as_ref().is_none_or(|(text, ..)| text != notice) {
-            let image = card::draw_notice(notice, &look.font, look.frame.0 as i32 - 2 * margin)?;
+            let room = (frame.0 - 2 * margin, frame.1 - 2 * margin);
+            let image = card::draw_notice(notice, &look.font, room)?;
             let size = (image.width, image.height);
             self.notice = Some((notice.clone(), buffer(image), size));
         }
         Ok(self.notice.as_ref().map(|(_, buffer, (w, h))| {
-            let y = (look.frame.1 as i32 - margin - h).max(0);
+            let y = (frame.1 - margin - h).max(0);
             (buffer.clone(), Place { x: margin, y, w: *w, h: *h })
         }))
     }
@@ -123,7 +126,8 @@ impl Drawn {
             Some(tag) => tag,
             None if item.card.is_empty() => None,
             None => {
-                let image = card::draw(&item.card, &look.font, look.frame.0 as i32)?;
+                let frame = (look.frame.0 as i32, look.frame.1 as i32);
+                let image = card::draw(&item.card, &look.font, frame)?;
                 let size = (image.width, image.height);
                 Some((buffer(image), size, Side::AboveLeft))
             }

@@ -19,6 +19,7 @@ use crate::core::engine::{self, EngineSettings};
 use crate::core::types::SECOND;
 use crate::core::{Error, Ns, Rect};
 use crate::meta::{self, MarkedFace};
+use crate::records::clock;
 use crate::runtime::graph::{Backend, Fact};
 use crate::runtime::models;
 
@@ -239,13 +240,13 @@ impl BaseTransformImpl for DferBase {
             }
         };
         self.count(&analysis);
+        self.trace(seq, &analysis);
         let stream = self.obj().name().to_string();
         let at = || self.moment(seq, buf, &info);
         let (results, messages) = match smallest_group {
             None => {
-                let changed = !analysis.changed.is_empty();
-                let messages = changed.then(|| report::changes(&stream, &at(), &analysis));
-                (report::faces(&stream, seq, analysis, &marked), messages.unwrap_or_default())
+                let messages = report::changes(&stream, &at(), &analysis);
+                (report::faces(&stream, seq, analysis, &marked), messages)
             }
             Some(min_group) => {
                 let results = report::counts(&stream, seq, analysis, min_group);
@@ -403,11 +404,45 @@ impl DferBase {
         stats.spent(&analysis.spent);
     }
 
+    /// For whoever asks why: `GST_DEBUG=dferfilter:5`, and `:6` for every frame.
+    fn trace(&self, seq: u64, analysis: &Analysis) {
+        if analysis.cut {
+            gst::debug!(CAT, imp = self, "frame {seq}: a new shot, all faces are new");
+        }
+        for id in &analysis.changes.lost {
+            gst::debug!(CAT, imp = self, "frame {seq}: face {id} is gone");
+        }
+        for face in analysis.changes.changed.iter().filter_map(|i| analysis.faces.get(*i)) {
+            let (e, at) = (&face.expression, &face.rect);
+            let (id, label) = (e.track_id.unwrap_or_default(), e.label.as_deref().unwrap_or("-"));
+            gst::debug!(
+                CAT,
+                imp = self,
+                "frame {seq}: face {id} at {at:?} is {} {label}",
+                e.status
+            );
+        }
+        for face in &analysis.faces {
+            let e = &face.expression;
+            gst::log!(
+                CAT,
+                imp = self,
+                "frame {seq}: face {} {} label {:?} raw {:?} agreement {:?} quality {:?} score {} age {:?}",
+                e.track_id.unwrap_or_default(),
+                e.status,
+                e.label,
+                e.raw_label,
+                e.agreement,
+                e.face_quality,
+                face.score,
+                e.age
+            );
+        }
+    }
+
     fn moment(&self, seq: u64, buf: &gst::BufferRef, info: &gst_video::VideoInfo) -> Moment {
         let segment = self.obj().segment();
-        // Backwards without an end nothing has a running time, and asking for one is a critical.
-        let has_times = segment.rate() > 0.0 || segment.stop().is_some();
-        let segment = segment.downcast_ref::<gst::ClockTime>().filter(|_| has_times);
+        let segment = clock::in_time(&segment);
         Moment {
             seq,
             pts: buf.pts(),

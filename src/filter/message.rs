@@ -24,14 +24,16 @@ pub struct Moment {
     pub frame: [u32; 2],
 }
 
-/// The fields of the record `dfer/1`, and `stream-time`.
-pub fn structure(stream: &str, at: &Moment, rect: &Rect, e: &Expression) -> gst::Structure {
+/// The fields of the record `dfer/1`, and `stream-time`. A face that is gone has no place.
+pub fn structure(stream: &str, at: &Moment, rect: Option<&Rect>, e: &Expression) -> gst::Structure {
     let mut s = meta::to_structure(e);
     s.set_name(MESSAGE);
     s.set("schema", crate::core::record::SCHEMA);
     set_moment(&mut s, stream, at);
     s.set("frame", gst::Array::new(at.frame.map(|v| v as i32)));
-    s.set("box", gst::Array::new([rect.x, rect.y, rect.w, rect.h].map(|v| v.round() as i32)));
+    if let Some(Rect { x, y, w, h }) = rect {
+        s.set("box", gst::Array::new([x, y, w, h].map(|v| v.round() as i32)));
+    }
     s
 }
 

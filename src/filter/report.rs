@@ -5,6 +5,8 @@
 use super::message::{self, Moment};
 use super::session::Analysis;
 use crate::core::aggregate::Counts;
+use crate::core::engine::Changes;
+use crate::core::result::{Expression, Status};
 use crate::meta::{Face, FrameResults, MarkedFace, Origin};
 
 /// Everything that is known of every face. `marked`: the faces that upstream had marked.
@@ -46,8 +48,13 @@ pub fn counts(stream: &str, seq: u64, analysis: Analysis, min_group: u32) -> Fra
     }
 }
 
-/// A message for every face whose stable label changed.
+/// A message for every face whose stable label changed, or that is gone with it.
 pub fn changes(stream: &str, at: &Moment, analysis: &Analysis) -> Vec<gst::Structure> {
-    let changed = analysis.changed.iter().filter_map(|i| analysis.faces.get(*i));
-    changed.map(|face| message::structure(stream, at, &face.rect, &face.expression)).collect()
+    let Changes { changed, lost } = &analysis.changes;
+    let changed = changed.iter().filter_map(|i| analysis.faces.get(*i));
+    let changed =
+        changed.map(|face| message::structure(stream, at, Some(&face.rect), &face.expression));
+    let lost = lost.iter().map(|id| Expression::new(Some(*id), Status::NoFace));
+    let lost = lost.map(|gone| message::structure(stream, at, None, &gone));
+    lost.chain(changed).collect()
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::core::analyst::{Analyst, ClipSettings, Networks, Stage};
-use crate::core::engine::{Demands, Engine, EngineSettings, FaceResult, Upstream};
+use crate::core::engine::{Changes, Demands, Engine, EngineSettings, FaceResult, Upstream};
 use crate::core::pixels::FrameView;
 use crate::core::{Error, Ns, Rect};
 use crate::runtime::worker::{self, Worker};
@@ -23,8 +23,10 @@ enum Inference {
 /// What one frame came to.
 pub struct Analysis {
     pub faces: Vec<FaceResult>,
-    /// Positions in `faces` whose stable label changed.
-    pub changed: Vec<usize>,
+    /// Positions in `faces`.
+    pub changes: Changes,
+    /// A new shot began.
+    pub cut: bool,
     pub ignored: usize,
     /// Where faces are or may be that are not among `faces`.
     pub unreported: Vec<Rect>,
@@ -84,7 +86,8 @@ impl Session {
     ) -> Result<Analysis, Error> {
         let upstream: Vec<_> =
             upstream.iter().map(|(id, rect)| (*id, frame.from_memory(rect))).collect();
-        if self.engine.begin(t, frame, &upstream) {
+        let cut = self.engine.begin(t, frame, &upstream);
+        if cut {
             self.reset_inference();
         }
         let (spent, dropped) = match &mut self.inference {
@@ -115,11 +118,11 @@ impl Session {
             }
         };
         let mut faces = self.engine.results(frame.width(), frame.height());
-        let changed = self.engine.changes(&faces);
+        let changes = self.engine.changes(&faces);
         let mut unreported = self.engine.unreported(frame.width(), frame.height(), &faces);
         let places = faces.iter_mut().map(|face| &mut face.rect).chain(&mut unreported);
         places.for_each(|rect| *rect = frame.to_memory(rect));
         let ignored = self.engine.ignored();
-        Ok(Analysis { faces, changed, ignored, unreported, spent, dropped })
+        Ok(Analysis { faces, changes, cut, ignored, unreported, spent, dropped })
     }
 }

@@ -30,6 +30,13 @@ pub(crate) fn from_clock(element: &gst::Element, running_time: gst::ClockTime) -
     Some(now - i128::from(since_start.nseconds()) + i128::from(running_time.nseconds()))
 }
 
+/// A segment by which times can be told. Backwards without an end nothing has a running time, and
+/// asking for one is a critical.
+pub(crate) fn in_time(segment: &gst::Segment) -> Option<&gst::FormattedSegment<gst::ClockTime>> {
+    let has_times = segment.rate() > 0.0 || segment.stop().is_some();
+    segment.downcast_ref::<gst::ClockTime>().filter(|_| has_times)
+}
+
 /// Whether a live source is upstream.
 pub(crate) fn is_live(sinkpad: &gst::Pad) -> bool {
     let mut query = gst::query::Latency::new();

@@ -89,7 +89,7 @@ impl Reporter {
             self.counts.refused += 1;
             return None;
         }
-        let segment = segment.downcast_ref::<gst::ClockTime>();
+        let segment = clock::in_time(segment);
         let running_time = segment.and_then(|s| s.to_running_time(buffer.pts()?));
         let unix = clock::from_meta(buffer)
             .or_else(|| self.live.then(|| clock::from_clock(element, running_time?)).flatten());

@@ -368,6 +368,51 @@ fn messages_tell_changes_of_the_stable_label() {
     assert_eq!(bus.iter_filtered(&[gst::MessageType::Element]).count(), 0);
 }
 
+/// Whoever follows the bus alone must not show a label for ever.
+#[test]
+fn messages_tell_of_faces_that_are_gone() {
+    for way in ["cut", "timeout", "jump", "upstream"] {
+        let (element, mut h) = match way {
+            "upstream" => upstream(),
+            _ => sync(),
+        };
+        element.set_property("track-timeout", 100_000_000u64);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        for i in 0..60 {
+            let mut buffer = frame(i, if way == "upstream" { &[] } else { &[FACE] });
+            if way == "upstream" {
+                region(&mut buffer, (40, 40, 60, 80), 7);
+            }
+            analysed(&mut h, buffer);
+        }
+        let told = || -> Vec<gst::Structure> {
+            let messages = bus.iter_filtered(&[gst::MessageType::Element]);
+            messages.map(|m| m.structure().unwrap().to_owned()).collect()
+        };
+        let first = told();
+        assert_eq!(first.len(), 1, "{way}: {first:?}");
+        let id: u64 = first[0].get("track-id").unwrap();
+        for i in 60..100 {
+            let mut buffer = frame(if way == "jump" { i + 100 } else { i }, &[]);
+            if way == "cut" {
+                let turned = |value: &mut u8| *value = 255 - *value;
+                buffer.get_mut().unwrap().map_writable().unwrap().iter_mut().for_each(turned);
+            }
+            analysed(&mut h, buffer);
+        }
+        let last = told();
+        assert_eq!(last.len(), 1, "{way}: {last:?}");
+        let s = &last[0];
+        assert_eq!((s.get("track-id"), s.get::<&str>("schema")), (Ok(id), Ok("dfer/1")), "{way}");
+        let status: &str = s.get("status").unwrap();
+        assert!(["no-face", "low-quality"].contains(&status), "{way}: {status}");
+        assert!(!s.has_field("label"), "{way}");
+        assert_eq!(s.has_field("box"), status != "no-face", "{way}");
+        assert!(s.has_field("pts") && s.has_field("stream-time"));
+    }
+}
+
 #[test]
 fn statistics_count_what_was_done() {
     let (element, mut h) = sync();

@@ -212,6 +212,42 @@ fn properties_act_while_playing() {
     assert_eq!(count(), 3);
 }
 
+/// A notice of which the end is cut off tells nobody, and a card beside the frame is not seen.
+#[test]
+fn texts_fit_into_the_frame_whatever_their_font() {
+    for (width, height) in [(96, 54), (320, 180), (640, 360)] {
+        for font in [0.0, 60.0, 500.0] {
+            let info = info(VideoFormat::I420, width, height);
+            let element = overlay();
+            element.set_property("font-size", font);
+            element.set_property("draw-box", false);
+            element.set_property("draw-probabilities", true);
+            element.set_property("disclosure", "Facial expressions are analysed here. ".repeat(4));
+            let mut h = attaching(&element, &info);
+            let (w, h_) = (width as f32, height as f32);
+            let rect = Rect::new(0.3 * w, 0.3 * h_, 0.2 * w, 0.4 * h_);
+            let buffer = grey(&info, &results(vec![face(1, 0, Status::Stable, rect)]));
+            let places = attached(&h.push_and_pull(buffer).unwrap());
+            assert_eq!(places.len(), 2);
+            for (x, y, w, h) in places {
+                let inside = x >= 0 && y >= 0 && x as u32 + w <= width && y as u32 + h <= height;
+                assert!(inside, "{width}x{height} {font}: {x} {y} {w} {h}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_buffer_that_is_no_picture_passes() {
+    let info = info(VideoFormat::I420, 320, 180);
+    let element = overlay();
+    element.set_property("disclosure", "Expressions are analysed");
+    let mut h = harness(&element, &info);
+    assert_eq!(h.push_and_pull(gst::Buffer::new()).unwrap().size(), 0);
+    let after = h.push_and_pull(grey(&info, &one(Status::Stable))).unwrap();
+    assert_eq!(after.size(), info.size());
+}
+
 #[test]
 fn awkward_places_and_sizes_are_survived() {
     for (width, height) in [(1, 1), (7, 5), (64, 2000), (2000, 16)] {
