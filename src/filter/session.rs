@@ -23,7 +23,7 @@ enum Inference {
 /// What one frame came to.
 pub struct Analysis {
     pub faces: Vec<FaceResult>,
-    /// Positions in `faces`.
+    /// What is to be announced; positions are those in `faces`.
     pub changes: Changes,
     /// A new shot began.
     pub cut: bool,
