@@ -86,7 +86,7 @@ pub struct FaceResult {
 pub struct Changes {
     /// Positions of results whose stable label is another.
     pub changed: Vec<usize>,
-    /// Track ids of faces that had one and are gone.
+    /// Track ids of faces that had one and of which there is no result any more.
     pub lost: Vec<u64>,
 }
 

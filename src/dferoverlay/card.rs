@@ -263,3 +263,42 @@ impl Text {
         show_layout(cr, &self.layout);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How bright the outermost rows and columns are, where no text belongs, 0 to 255.
+    fn rim_of(image: &Image) -> u8 {
+        let (w, h) = (image.width as usize, image.height as usize);
+        let pixels = image.data.chunks_exact(4).map(|p| p[0].min(p[1]).min(p[2])).enumerate();
+        let outer = |i: usize| i % w == w - 1 || i / w == 0 || i / w == h - 1;
+        pixels.filter(|(i, _)| outer(*i)).map(|(_, value)| value).max().unwrap()
+    }
+
+    #[test]
+    fn text_that_does_not_fit_is_made_smaller_and_not_cut_off() {
+        const DARK: Colour = Colour(0.0, 0.0, 0.0);
+        let card = Card {
+            title: "#1 surprise 100 %".into(),
+            colour: DARK,
+            stable: true,
+            agreement: Some(100),
+            probabilities: ["happy", "surprise", "fear"].map(|c| (c.into(), 33, DARK)).into(),
+        };
+        let notice = "Facial expressions are analysed here. ".repeat(3);
+        for most in [(320, 180), (640, 360)] {
+            for size in [40.0, 90.0, 200.0, 500.0] {
+                let sizes = Sizes::new(most.1 as u32, size, 0.0);
+                let font = Font { name: "Sans".into(), sizes };
+                for image in
+                    [draw(&card, &font, most).unwrap(), draw_notice(&notice, &font, most).unwrap()]
+                {
+                    assert!(image.width <= most.0 && image.height <= most.1);
+                    let (rim, w, h) = (rim_of(&image), image.width, image.height);
+                    assert!(rim < 100, "{most:?} {size}: {w}x{h}, text up to the edge ({rim})");
+                }
+            }
+        }
+    }
+}

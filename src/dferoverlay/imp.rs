@@ -36,6 +36,7 @@ struct State {
     /// Whether compositions are attached instead of blended; `None` until downstream was asked.
     attach: Option<bool>,
     painter: Painter,
+    bad_frame_reported: bool,
 }
 
 #[derive(Default)]
@@ -242,8 +243,13 @@ impl BaseTransformImpl for DferOverlay {
     fn set_caps(&self, _incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_video::VideoInfo::from_caps(outcaps)
             .map_err(|_| gst::loggable_error!(CAT, "caps that are no raw video: {outcaps}"))?;
-        *self.state.lock().unwrap() =
-            Some(State { info, caps: outcaps.clone(), attach: None, painter: Painter::default() });
+        *self.state.lock().unwrap() = Some(State {
+            info,
+            caps: outcaps.clone(),
+            attach: None,
+            painter: Painter::default(),
+            bad_frame_reported: false,
+        });
         Ok(())
     }
 
@@ -303,7 +309,7 @@ impl BaseTransformImpl for DferOverlay {
         let upstream = buffer.iter_meta::<VideoOverlayCompositionMeta>().map(|m| m.overlay_owned());
         let drawings: Vec<_> = upstream.chain(drawing.cloned()).collect();
         if !drawings.is_empty() {
-            self.blend(buffer, &state.info, &drawings);
+            self.blend(buffer, &state.info, &drawings, &mut state.bad_frame_reported);
         }
         Ok(gst::FlowSuccess::Ok)
     }
@@ -354,15 +360,22 @@ impl DferOverlay {
         buffer: &mut gst::BufferRef,
         info: &gst_video::VideoInfo,
         drawings: &[VideoOverlayComposition],
+        bad_frame_reported: &mut bool,
     ) {
         while let Some(meta) = buffer.meta_mut::<VideoOverlayCompositionMeta>() {
             if meta.remove().is_err() {
                 break;
             }
         }
-        // The filter has told of a buffer that is too short for a picture.
+        let size = buffer.size();
         let Ok(mut frame) = VideoFrameRef::from_buffer_ref_writable(buffer, info) else {
-            gst::warning!(CAT, imp = self, "a buffer of {} bytes is no picture", buffer.size());
+            if !std::mem::replace(bad_frame_reported, true) {
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Format,
+                    ["nothing can be drawn on a buffer of {size} bytes"]
+                );
+            }
             return;
         };
         for drawing in drawings {

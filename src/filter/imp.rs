@@ -240,7 +240,9 @@ impl BaseTransformImpl for DferBase {
             }
         };
         self.count(&analysis);
-        self.trace(seq, &analysis);
+        if smallest_group.is_none() {
+            self.trace(seq, &analysis);
+        }
         let stream = self.obj().name().to_string();
         let at = || self.moment(seq, buf, &info);
         let (results, messages) = match smallest_group {
@@ -410,7 +412,7 @@ impl DferBase {
             gst::debug!(CAT, imp = self, "frame {seq}: a new shot, all faces are new");
         }
         for id in &analysis.changes.lost {
-            gst::debug!(CAT, imp = self, "frame {seq}: face {id} is gone");
+            gst::debug!(CAT, imp = self, "frame {seq}: face {id} is told of no more");
         }
         for face in analysis.changes.changed.iter().filter_map(|i| analysis.faces.get(*i)) {
             let (e, at) = (&face.expression, &face.rect);

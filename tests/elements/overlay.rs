@@ -242,8 +242,14 @@ fn a_buffer_that_is_no_picture_passes() {
     let info = info(VideoFormat::I420, 320, 180);
     let element = overlay();
     element.set_property("disclosure", "Expressions are analysed");
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
     let mut h = harness(&element, &info);
-    assert_eq!(h.push_and_pull(gst::Buffer::new()).unwrap().size(), 0);
+    for _ in 0..2 {
+        assert_eq!(h.push_and_pull(gst::Buffer::new()).unwrap().size(), 0);
+    }
+    let warnings = bus.iter_filtered(&[gst::MessageType::Warning]).count();
+    assert_eq!(warnings, 1, "said once");
     let after = h.push_and_pull(grey(&info, &one(Status::Stable))).unwrap();
     assert_eq!(after.size(), info.size());
 }

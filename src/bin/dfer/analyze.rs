@@ -11,7 +11,9 @@ use clap::ValueEnum;
 use gst::prelude::*;
 
 use crate::inputs::{self, Shard, list};
-use crate::output::{Output, create_folder, distinct, has_ending, in_folder, is_folder, text_only};
+use crate::output::{
+    Output, create_folder, distinct, has_ending, in_folder, is_folder, is_special, text_only,
+};
 use crate::player::{Player, make};
 use crate::predict::Key;
 use crate::records::{Copy, Records};
@@ -104,7 +106,8 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
             Ok(timeline) => {
                 tell!("{}", timeline.summary(&film.title()).trim_end());
                 if stop::requested() {
-                    let but = if timeline.whole { "" } else { ", but no video: the file hangs" };
+                    let has_video = timeline.whole || arguments.overlay.is_none();
+                    let but = if has_video { "" } else { ", but no video: it came to no end" };
                     let path = shown::path(&film.path);
                     tell!("dfer: {path}: interrupted; what was seen so far is written{but}");
                 }
@@ -203,8 +206,7 @@ fn overlays(arguments: &Arguments, films: &[Film]) -> Result<Vec<Option<PathBuf>
         return Ok(films.iter().map(|f| Some(in_folder(path, &f.name, ".mp4"))).collect());
     }
     // What is wrong with it is told before anything is looked at.
-    let is_file = path.is_file() || !path.exists();
-    if is_file && !has_ending(path, &["mp4", "m4v", "mov"]) {
+    if !is_special(path) && !has_ending(path, &["mp4", "m4v", "mov"]) {
         return Err(format!("{}: the video is an MP4; name it .mp4", shown::path(path)));
     }
     Output::new(path)?;

@@ -41,10 +41,11 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let target = arguments.output.as_path();
     let mut real = BTreeSet::new();
     for file in files {
-        let path = file.canonicalize().map_err(|e| format!("{}: {e}", shown::path(file)))?;
-        if !path.is_file() {
+        let told = |e| format!("{}: {e}", shown::path(file));
+        if !file.metadata().map_err(told)?.is_file() {
             return Err(format!("{}: is no regular file; it is read twice", shown::path(file)));
         }
+        let path = file.canonicalize().map_err(told)?;
         if !real.insert(path) {
             return Err(format!("{}: is given twice", shown::path(file)));
         }

@@ -125,7 +125,7 @@ impl Drop for Output {
 
 /// Whether there is something that is no ordinary file. A name of something that is open (standard
 /// output, say) counts, whatever it leads to: others go on writing there.
-fn is_special(path: &Path) -> bool {
+pub fn is_special(path: &Path) -> bool {
     let open = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
     open.iter().any(|open| path.starts_with(open))
         || fs::metadata(path).is_ok_and(|found| !found.is_file())
@@ -160,7 +160,9 @@ pub fn text_only<'a>(written: impl IntoIterator<Item = &'a Path>) -> Result<(), 
         read.is_err() || !(head.contains(&0) || broken)
     };
     match written.into_iter().find(|path| path.is_file() && !is_text(path)) {
-        Some(path) => Err(format!("{}: is no text and would be overwritten", shown::path(path))),
+        Some(path) => {
+            Err(format!("{}: is no UTF-8 text and would be overwritten", shown::path(path)))
+        }
         None => Ok(()),
     }
 }
@@ -252,7 +254,7 @@ mod tests {
         text_only([film.as_path()]).unwrap_err();
         fs::write(&film, b"P6 1 1 255\n\xff\xff\xff").unwrap();
         let told = text_only([records.as_path(), &film]).err().unwrap();
-        assert!(told.ends_with("a.mp4: is no text and would be overwritten"), "{told}");
+        assert!(told.ends_with("a.mp4: is no UTF-8 text and would be overwritten"), "{told}");
         fs::write(&records, "{}\n").unwrap();
         text_only([records.as_path(), Path::new("/dev/zero")]).unwrap();
     }

@@ -34,7 +34,7 @@ pub struct Player {
     has_video: Arc<AtomicBool>,
     /// The first picture has come.
     is_open: Arc<AtomicBool>,
-    /// After a signal, that the end of the stream is on its way.
+    /// The end of the stream is on its way, by itself or after a signal.
     is_ended: Arc<AtomicBool>,
     timeline: Arc<Mutex<Timeline>>,
     name: String,
@@ -74,7 +74,9 @@ pub fn check(file: &Path) -> Result<(), String> {
     // Seen of 1.22; 1.26 comes to the end, 1.24 was not tried.
     if is_gif && gst::version() < (1, 26, 0, 0) {
         let (major, minor, ..) = gst::version();
-        return Err(format!("is a GIF, at whose end GStreamer {major}.{minor} hangs; convert it"));
+        return Err(format!(
+            "is a GIF, at whose end GStreamer before 1.26 may hang (here: {major}.{minor}); convert it"
+        ));
     }
     Ok(())
 }
@@ -331,7 +333,14 @@ fn pictures_source(pictures: Vec<PathBuf>, caps: &gst::Caps, rate: i32) -> gst::
 /// Notes that pictures come. After a signal the stream ends here, so that everything behind it is
 /// finished as at the end of the file.
 fn watch_input(pad: &gst::Pad, is_open: Arc<AtomicBool>, is_ended: Arc<AtomicBool>) {
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+    let which = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(which, move |pad, info| {
+        if let Some(event) = info.event() {
+            if event.type_() == gst::EventType::Eos {
+                is_ended.store(true, Ordering::Relaxed);
+            }
+            return gst::PadProbeReturn::Ok;
+        }
         is_open.store(true, Ordering::Relaxed);
         if !stop::requested() {
             return gst::PadProbeReturn::Ok;

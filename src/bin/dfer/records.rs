@@ -55,7 +55,7 @@ impl Records {
     }
 
     /// Whether the records of `film` are there. A film that changed since is to be seen again. Clocks
-    /// of cameras may be ahead: that says nothing.
+    /// of cameras may be ahead: a time to come says nothing.
     pub fn has(&self, name: &Path, film: &Path) -> bool {
         let changed = |path: &Path| path.metadata().and_then(|found| found.modified());
         let old = |film, done| film <= done || film > SystemTime::now();
@@ -64,11 +64,12 @@ impl Records {
             .is_some_and(|done| changed(film).map_or(true, |film| old(film, done)))
     }
 
-    /// Gives the one file for all inputs its name, unless nothing came: records of an earlier run are
-    /// worth more than none.
+    /// Gives the one file for all inputs its name, unless nothing came, or nothing yet: records of an
+    /// earlier run are worth more than none.
     pub fn finish(self, anything_was_seen: bool) -> Result<(), String> {
         let Self::Joined(file, output) = self else { return Ok(()) };
-        if anything_was_seen || file.metadata().is_ok_and(|file| file.len() > 0) {
+        let is_known = anything_was_seen && !stop::requested();
+        if is_known || file.metadata().is_ok_and(|file| file.len() > 0) {
             output.finish_lines()?;
         }
         Ok(())
