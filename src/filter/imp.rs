@@ -247,7 +247,7 @@ impl BaseTransformImpl for DferBase {
         let at = || self.moment(seq, buf, &info);
         let (results, messages) = match smallest_group {
             None => {
-                let messages = report::changes(&stream, &at(), &analysis);
+                let messages = report::changes(&stream, at, &analysis);
                 (report::faces(&stream, seq, analysis, &marked), messages)
             }
             Some(min_group) => {

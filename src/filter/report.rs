@@ -49,12 +49,20 @@ pub fn counts(stream: &str, seq: u64, analysis: Analysis, min_group: u32) -> Fra
 }
 
 /// A message for every face whose stable label changed, or that is gone with it.
-pub fn changes(stream: &str, at: &Moment, analysis: &Analysis) -> Vec<gst::Structure> {
+pub fn changes(
+    stream: &str,
+    at: impl FnOnce() -> Moment,
+    analysis: &Analysis,
+) -> Vec<gst::Structure> {
     let Changes { changed, lost } = &analysis.changes;
+    if changed.is_empty() && lost.is_empty() {
+        return Vec::new();
+    }
+    let at = at();
     let changed = changed.iter().filter_map(|i| analysis.faces.get(*i));
     let changed =
-        changed.map(|face| message::structure(stream, at, Some(&face.rect), &face.expression));
+        changed.map(|face| message::structure(stream, &at, Some(&face.rect), &face.expression));
     let lost = lost.iter().map(|id| Expression::new(Some(*id), Status::NoFace));
-    let lost = lost.map(|gone| message::structure(stream, at, None, &gone));
+    let lost = lost.map(|gone| message::structure(stream, &at, None, &gone));
     lost.chain(changed).collect()
 }
