@@ -212,7 +212,7 @@ fn properties_act_while_playing() {
     assert_eq!(count(), 3);
 }
 
-/// A notice of which the end is cut off tells nobody, and a card beside the frame is not seen.
+/// A card beside the frame is not seen, and no font may end the pipeline.
 #[test]
 fn texts_fit_into_the_frame_whatever_their_font() {
     for (width, height) in [(96, 54), (320, 180), (640, 360)] {

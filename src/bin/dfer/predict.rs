@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use gst::prelude::*;
 use gstdfer::core::Ns;
 use gstdfer::core::Rect;
-use gstdfer::core::analyst::Networks;
+use gstdfer::core::analyst::{MIN_WINDOW, Networks};
 use gstdfer::core::networks::FaceDetector;
 use gstdfer::core::types::SECOND;
 use gstdfer::filter::{DferBase, DferBaseExt};
@@ -32,9 +32,6 @@ use crate::{Faces, shown, stop};
 /// would only take more time.
 const STILL_FRAMES: i32 = 7;
 const STILL_RATE: i32 = 5;
-
-/// From the first to the last picture of a folder at least: a clip takes that long.
-const SHORTEST: Ns = 800 * SECOND / 1000;
 
 /// Pixels a side: a larger picture may show more than a face.
 const CUT_OUT: i32 = 128;
@@ -247,8 +244,8 @@ pub fn open(
 ) -> Result<Player, String> {
     let (pictures, kind) = if path.is_dir() {
         let (mut pictures, kind) = pictures(path)?;
-        // Where a folder is shorter, its last picture stays.
-        let least = (SHORTEST * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
+        // Where a folder is shorter than a clip, its last picture stays.
+        let least = (MIN_WINDOW * rate.max(1) as u64).div_ceil(SECOND) as usize + 1;
         if let Some(last) = pictures.last().filter(|_| pictures.len() < least).cloned() {
             pictures.resize(least, last);
         }
